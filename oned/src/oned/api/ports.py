@@ -1,0 +1,56 @@
+"""What the API needs from the server below it; ``oned.node.Node`` provides it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from oned.raft.types import Configuration, RaftStatus, ServerId, Term
+from oned.state.entry import Change, Reader
+
+
+class Front(Protocol):
+    """The replicated database as one API call sees it."""
+
+    @property
+    def reader(self) -> Reader:
+        """This server's own tables, at its applied index. Not to be kept across an await."""
+        ...
+
+    def status(self) -> RaftStatus: ...
+
+    def configuration(self) -> Configuration:
+        """The latest configuration in the log, committed or not."""
+        ...
+
+    def table_version(self, table: str) -> int:
+        """Grows whenever an applied change or a snapshot touches the table: a cache's stamp."""
+        ...
+
+    async def propose(
+        self, change: Change, *, term: Term, configuration: Configuration | None = None
+    ) -> None:
+        """Replicate ``change`` and return once this server has applied it.
+
+        Args:
+            change: the statements, built from what was read in ``term``.
+            term: the term in which the caller read; refused when another one has begun, so
+                that a change never rests on what a former term showed.
+            configuration: the new member set when the change is one of membership.
+
+        Raises:
+            NotLeader, Busy, MembershipPending, Rejected: nothing was changed.
+            OutcomeUnknown: it may have been, or may be later.
+        """
+        ...
+
+    async def read_barrier(self) -> None:
+        """Return once ``reader`` shows every change acknowledged before this call.
+
+        Raises:
+            NotLeader: this server does not lead.
+        """
+        ...
+
+    async def transfer_leadership(self, to: ServerId | None = None) -> bool:
+        """Hand over to ``to`` or the best follower; False when nobody took over in time."""
+        ...

@@ -1,0 +1,1 @@
+"""The database: schema, log, hard state, snapshots. What differs between engines stays here."""
