@@ -1,0 +1,51 @@
+# The verbs that one types. `make help` lists them; each is one line, and what it does is in tools/.
+PYTHON ?= python3
+BIN := .venv/bin
+# pytest's own options, for example: make unit PYTEST_ARGS="-k quorum -x"
+PYTEST_ARGS ?=
+SUITES := oned/tests operator/tests tests
+.DEFAULT_GOAL := help
+.PHONY: help deps up down test lint unit integration e2e image lock crds docs check-generated
+
+help:             ## list the verbs
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+deps: .venv/.installed  ## make .venv from the locked, hashed requirements
+.venv/.installed: tools/deps requirements/dev.txt oned/pyproject.toml operator/pyproject.toml
+	$(PYTHON) tools/deps
+
+up: deps          ## a running three-server zone: cluster (or KUBECONFIG's), images, operator, OneZone
+	$(BIN)/python tools/cluster up
+
+down: deps        ## take away what `make up` made
+	$(BIN)/python tools/cluster down
+
+test: deps lint check-generated unit integration e2e  ## everything that CI runs
+
+lint: deps        ## format, lint, types, import contracts
+	$(BIN)/python tools/lint
+
+unit: deps        ## tests that start nothing
+	$(BIN)/pytest $(SUITES) -m "not integration and not e2e" -q $(PYTEST_ARGS)
+
+integration: deps ## tests on real processes, network namespaces and servers
+	$(BIN)/pytest $(SUITES) -m "integration and not e2e" -q $(PYTEST_ARGS)
+
+e2e: deps         ## tests on a real Kubernetes; skipped loudly where none can be had, a failure with CI=true
+	$(BIN)/pytest tests/e2e -m e2e $(PYTEST_ARGS)
+
+image: deps       ## build the images whose sources changed
+	$(BIN)/python tools/image
+
+crds: deps        ## write the CRDs again from the operator's models, and the chart's copy
+	$(BIN)/python tools/crds
+
+docs: deps        ## write docs/reference again from the programs and the CRDs
+	$(BIN)/python tools/reference
+
+check-generated: deps  ## fail when CRDs or reference pages are not what their sources say
+	$(BIN)/python tools/crds --check
+	$(BIN)/python tools/reference --check
+
+lock: deps        ## resolve the dependencies again (LOCK_ARGS=--upgrade)
+	requirements/lock $(LOCK_ARGS)
