@@ -14,4 +14,4 @@ import oned
 assert oned.__file__ is not None, "oned is not installed: run uv sync, or pip install -e oned"
 
 if not hasattr(operator, "__path__"):
-    operator.__path__ = []  # type: ignore[attr-defined]
+    operator.__path__ = []

@@ -1,0 +1,213 @@
+"""Prometheus metrics of one server, in a registry of its own.
+
+The names that OpenNebula's exporter uses are kept beside ours, so that dashboards and alerts
+written for it go on working. Who measures calls a small method here; nobody else touches
+``prometheus_client``. The shape of a status is the one of ``/status``, in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_1_0_0,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Metrics"]
+
+CALL_SECONDS = (
+    *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0),
+)
+"""Half a millisecond is a local read, 15 s is where a client gives up."""
+
+ELECTION_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+BATCH_ENTRIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+METHODS_MAX = 250
+"""Series of distinct method names; the rest count as ``other``. Callers choose the names."""
+
+ERROR_AFTER_SECONDS = 5.0
+"""Silence after which the leader counts a member as in error."""
+
+STATES = ("solo", "candidate", "follower", "leader")
+
+
+class Metrics:
+    """All that is measured of one server.
+
+    Args:
+        server: the server's name, label ``one_server_fqdn`` of OpenNebula's own metrics.
+        process: also export CPU, memory and descriptors of this process.
+    """
+
+    def __init__(self, server: str = "", *, process: bool = True) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        if process:
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
+        self._server = server
+        self._term = self._gauge("oned_term", "Raft term this server is in.")
+        self._is_leader = self._gauge("oned_is_leader", "1 while this server leads, else 0.")
+        self._serving = self._gauge(
+            "oned_serving", "1 while this server answers usefully: a ready leader or follower."
+        )
+        self._state = self._gauge("oned_state", "1 for the state this server is in.", "state")
+        self._commit = self._gauge("oned_commit_index", "Last index known to be on a majority.")
+        self._applied = self._gauge("oned_applied_index", "Last index applied to the tables.")
+        self._last = self._gauge("oned_last_index", "Last index in the log.")
+        self._members = self._gauge("oned_members", "Servers in the zone's server set.")
+        self._voters = self._gauge("oned_voters", "Members that count for a majority.")
+        self._lag = self._gauge(
+            "oned_member_lag_entries",
+            "Entries a member is behind the leader's log; known on the leader only.",
+            "member",
+        )
+        self._contact = self._gauge(
+            "oned_member_last_contact_seconds",
+            "Seconds since a member last answered; known on the leader only.",
+            "member",
+        )
+        self._one_is_leader = self._gauge(
+            "opennebula_ha_is_leader", "As oned_is_leader.", "one_server_fqdn"
+        )
+        self._one_members = self._gauge(
+            "opennebula_ha_members", "As oned_members.", "one_server_fqdn"
+        )
+        self._one_errors = self._gauge(
+            "opennebula_ha_error_members",
+            "Members that the leader has not heard of lately; on the leader only.",
+            "one_server_fqdn",
+        )
+        self._calls = Counter(
+            "oned_calls",
+            "XML-RPC calls by method and outcome.",
+            ("method", "outcome"),
+            registry=self.registry,
+        )
+        self._call_seconds = self._histogram(
+            "oned_call_seconds", "Duration of XML-RPC calls.", CALL_SECONDS, "method"
+        )
+        self._commit_seconds = self._histogram(
+            "oned_commit_seconds", "From a proposal to its being applied here.", CALL_SECONDS
+        )
+        self._write_seconds = self._histogram(
+            "oned_write_seconds",
+            "Duration of one write of the database, fsync included.",
+            CALL_SECONDS,
+        )
+        self._batch = self._histogram(
+            "oned_write_batch_entries", "Log entries in one write of the database.", BATCH_ENTRIES
+        )
+        self._elections = Counter(
+            "oned_elections",
+            "Elections this server stood in, by outcome.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._election_seconds = self._histogram(
+            "oned_election_seconds", "From standing for election to serving.", ELECTION_SECONDS
+        )
+        self._hooks = Counter(
+            "oned_hook_runs",
+            "Runs of hooks by role and outcome.",
+            ("role", "outcome"),
+            registry=self.registry,
+        )
+        self._methods: set[str] = set()
+        self._call_children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+
+    def observe_status(self, status: Mapping[str, Any]) -> None:
+        """Take over the gauges from what ``/status`` shows."""
+        state = status["state"]
+        leads = state == "leader"
+        members = status["members"]
+        self._term.set(status["term"])
+        self._is_leader.set(leads)
+        self._serving.set(bool(status["serving"]))
+        for each in STATES:
+            self._state.labels(each).set(each == state)
+        self._commit.set(status["commit"])
+        self._applied.set(status["applied"])
+        self._last.set(status["log_index"])
+        self._members.set(len(members))
+        self._voters.set(sum(1 for member in members if member["voter"]))
+        self._one_is_leader.labels(self._server).set(leads)
+        self._one_members.labels(self._server).set(len(members))
+        # A member that left, or what only a leader knows, must not linger as a last value.
+        for gauge in (self._lag, self._contact, self._one_errors):
+            gauge.clear()
+        if not leads:
+            return
+        errors = 0
+        for member in members:
+            if member["lag"] is not None:
+                self._lag.labels(member["name"]).set(member["lag"])
+            if member["id"] == status["server_id"]:
+                continue
+            contact = member["last_contact_seconds"]
+            if contact is not None:
+                self._contact.labels(member["name"]).set(contact)
+            errors += contact is None or contact > ERROR_AFTER_SECONDS
+        self._one_errors.labels(self._server).set(errors)
+
+    def call(self, method: str, outcome: str, seconds: float) -> None:
+        """One XML-RPC call was answered; ``outcome`` is ``success`` or an error's word."""
+        children = self._call_children.get((method, outcome))
+        if children is None:
+            children = self._children_of(method, outcome)
+        counter, histogram = children
+        counter.inc()
+        histogram.observe(seconds)
+
+    def batch(self, entries: int, seconds: float) -> None:
+        """One write of the database with so many log entries took so long."""
+        self._batch.observe(entries)
+        self._write_seconds.observe(seconds)
+
+    def commit(self, seconds: float) -> None:
+        """One proposal was applied so long after it was made."""
+        self._commit_seconds.observe(seconds)
+
+    def election(self, outcome: str, seconds: float | None = None) -> None:
+        """This server's candidacy ended: ``won`` (with its duration) or ``lost``."""
+        self._elections.labels(outcome).inc()
+        if seconds is not None:
+            self._election_seconds.observe(seconds)
+
+    def hook(self, role: str, outcome: str) -> None:
+        """A hook ended; fits ``HookRunner``'s ``report``."""
+        self._hooks.labels(role, outcome).inc()
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text for a scraper, and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_1_0_0
+
+    def _children_of(self, method: str, outcome: str) -> tuple[Counter, Histogram]:
+        if method not in self._methods:
+            if len(self._methods) >= METHODS_MAX:
+                method = "other"
+            else:
+                self._methods.add(method)
+        children = self._calls.labels(method, outcome), self._call_seconds.labels(method)
+        if method != "other":
+            self._call_children[method, outcome] = children
+        return children
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,137 @@
+import pytest
+
+from oned.telemetry import metrics
+from oned.telemetry.metrics import Metrics
+
+
+def member(number, **changes):
+    return {
+        "id": number,
+        "name": f"zone-{number}",
+        "endpoint": f"http://zone-{number}:2633/RPC2",
+        "peer_endpoint": f"zone-{number}:2635",
+        "voter": True,
+        "match": 10,
+        "lag": 0,
+        "last_contact_seconds": 0.04,
+    } | changes
+
+
+def status(**changes):
+    return {
+        "version": "0.1.0",
+        "zone_uuid": "z",
+        "server_id": 0,
+        "name": "zone-0",
+        "disk": "d",
+        "state": "leader",
+        "term": 3,
+        "voted_for": 0,
+        "leader_id": 0,
+        "commit": 10,
+        "applied": 9,
+        "log_index": 11,
+        "log_term": 3,
+        "serving": True,
+        "initialised": True,
+        "configuration_committed": True,
+        "members": [
+            member(0, last_contact_seconds=None),
+            member(1, lag=4),
+            member(2, last_contact_seconds=None, voter=False),
+        ],
+    } | changes
+
+
+@pytest.fixture
+def measured():
+    return Metrics("front-0", process=False)
+
+
+def value(measured, name, **labels):
+    return measured.registry.get_sample_value(name, labels)
+
+
+def test_leader_shows_itself_and_its_members(measured):
+    measured.observe_status(status())
+    assert value(measured, "oned_term") == 3
+    assert value(measured, "oned_is_leader") == 1
+    assert value(measured, "oned_state", state="leader") == 1
+    assert value(measured, "oned_state", state="follower") == 0
+    assert value(measured, "oned_commit_index") == 10
+    assert value(measured, "oned_applied_index") == 9
+    assert value(measured, "oned_last_index") == 11
+    assert value(measured, "oned_members") == 3
+    assert value(measured, "oned_voters") == 2
+    assert value(measured, "oned_member_lag_entries", member="zone-1") == 4
+    assert value(measured, "oned_member_last_contact_seconds", member="zone-1") == 0.04
+
+
+def test_names_of_opennebulas_exporter_are_kept(measured):
+    measured.observe_status(status())
+    label = {"one_server_fqdn": "front-0"}
+    assert value(measured, "opennebula_ha_is_leader", **label) == 1
+    assert value(measured, "opennebula_ha_members", **label) == 3
+    assert value(measured, "opennebula_ha_error_members", **label) == 1
+
+
+def test_a_silent_member_counts_as_in_error(measured):
+    silent = member(1, last_contact_seconds=metrics.ERROR_AFTER_SECONDS + 1)
+    measured.observe_status(status(members=[member(0), silent]))
+    assert value(measured, "opennebula_ha_error_members", one_server_fqdn="front-0") == 1
+
+
+def test_what_only_a_leader_knows_goes_when_it_steps_down(measured):
+    measured.observe_status(status())
+    unknown = {"match": None, "lag": None, "last_contact_seconds": None}
+    measured.observe_status(
+        status(state="follower", members=[member(n, **unknown) for n in range(3)])
+    )
+    assert value(measured, "oned_is_leader") == 0
+    assert value(measured, "oned_member_lag_entries", member="zone-1") is None
+    assert value(measured, "opennebula_ha_error_members", one_server_fqdn="front-0") is None
+
+
+def test_a_removed_member_goes(measured):
+    measured.observe_status(status())
+    measured.observe_status(status(members=[member(0)]))
+    assert value(measured, "oned_member_lag_entries", member="zone-1") is None
+
+
+def test_calls_batches_commits_elections_hooks(measured):
+    measured.call("one.zone.info", "success", 0.003)
+    measured.call("one.zone.info", "success", 0.003)
+    measured.call("one.zone.info", "AUTHORIZATION", 0.001)
+    measured.batch(7, 0.002)
+    measured.commit(0.004)
+    measured.election("won", 1.2)
+    measured.election("lost")
+    measured.hook("leader", "failed")
+    assert value(measured, "oned_calls_total", method="one.zone.info", outcome="success") == 2
+    assert value(measured, "oned_call_seconds_count", method="one.zone.info") == 3
+    assert value(measured, "oned_write_batch_entries_sum") == 7
+    assert value(measured, "oned_write_seconds_count") == 1
+    assert value(measured, "oned_commit_seconds_count") == 1
+    assert value(measured, "oned_elections_total", outcome="won") == 1
+    assert value(measured, "oned_election_seconds_sum") == 1.2
+    assert value(measured, "oned_hook_runs_total", role="leader", outcome="failed") == 1
+
+
+def test_unknown_methods_cannot_grow_the_series_without_bound(measured):
+    for number in range(metrics.METHODS_MAX + 50):
+        measured.call(f"evil.{number}", "NO_EXISTS", 0.001)
+    series = [
+        sample
+        for family in measured.registry.collect()
+        for sample in family.samples
+        if sample.name == "oned_calls_total"
+    ]
+    assert len(series) == metrics.METHODS_MAX + 1
+    assert value(measured, "oned_calls_total", method="other", outcome="NO_EXISTS") == 50
+
+
+def test_two_servers_in_one_process_do_not_share_a_registry():
+    first, second = Metrics("a"), Metrics("b")
+    first.batch(1, 0.1)
+    assert value(second, "oned_write_seconds_count") == 0
+    assert b"process_resident_memory_bytes" in first.exposition()[0]
