@@ -1,0 +1,103 @@
+"""What servers say to each other, and nothing about how it travels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from oned.raft.types import Entry, Index, ServerId, Term
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRequest:
+    """Ask for a vote, or with ``pre`` whether one would be given (dissertation, 9.6).
+
+    ``transfer`` says that the leader itself asked for this election, so that voters
+    need not protect it.
+    """
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    last_index: Index
+    last_term: Term
+    pre: bool = False
+    transfer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoteReply:
+    """Answer to a vote request; a granted pre-vote repeats the term that was asked for."""
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    granted: bool
+    pre: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRequest:
+    """Log entries after ``prev_index``; with none it is a heartbeat, checked just the same.
+
+    Because a heartbeat names the entry before it, a follower never moves its commit
+    index past what is proven equal to this leader's log.
+
+    Attributes:
+        round: the leader's count of heartbeats, echoed by the reply: what reads wait for.
+    """
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    prev_index: Index
+    prev_term: Term
+    entries: tuple[Entry, ...]
+    commit: Index
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendReply:
+    """Answer to an append request.
+
+    Attributes:
+        success: whether the entry before the new ones was there.
+        index: on success the last index that is known equal to the leader's log and durable
+            here; on refusal the last index where the logs may agree.
+        hint_term: on refusal, the term of the entry at ``index``.
+        rejected: on refusal, the ``prev_index`` that was refused.
+    """
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    success: bool
+    index: Index
+    round: int
+    hint_term: Term = Term(0)
+    rejected: Index = Index(0)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """The leader asks its successor to hold an election at once (dissertation, 3.10)."""
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOffer:
+    """The leader is about to stream a snapshot that ends with the entry at ``index``."""
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    index: Index
+
+
+Message: TypeAlias = (
+    VoteRequest | VoteReply | AppendRequest | AppendReply | TimeoutNow | SnapshotOffer
+)
