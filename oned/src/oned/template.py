@@ -24,7 +24,6 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _EQUAL = re.compile(r"=[ \t]*")
 _BARE = re.compile(r"[^=#\s,\[\]]+")
 _UNREPRESENTABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_RESERVED_NAME = re.compile(r"[0-9]|XML")
 
 
 class Vector(Mapping[str, str]):
@@ -46,7 +45,7 @@ class Vector(Mapping[str, str]):
         self._values: dict[str, str] = {}
         for name, value in pairs:
             _check_value(value)
-            self._values.setdefault(_normal_name(name), value)
+            self._values.setdefault(_normal_item_name(name), value)
         self._lines = dict(lines or {})
 
     def __getitem__(self, name: str) -> str:
@@ -250,13 +249,22 @@ def _quoted(value: str) -> str:
 
 
 def _normal_name(name: str) -> str:
-    """``name`` upper-cased, and prefixed where it could not name an XML element."""
+    """An attribute's name upper-cased, and prefixed where OpenNebula does so."""
+    name = _normal_item_name(name)
+    return f"ONE_{name}" if name.startswith("XML") else name
+
+
+def _normal_item_name(name: str) -> str:
+    """An item's name upper-cased, and prefixed where it could not name an XML element.
+
+    Items may begin with XML: RAFT/XMLRPC_TIMEOUT_MS does.
+    """
     if not _NAME.fullmatch(name):
         raise TemplateError(
             f"Parse error: {name!r} is not an attribute name (letters, digits and underscores)"
         )
     name = name.upper()
-    return f"ONE_{name}" if _RESERVED_NAME.match(name) else name
+    return f"ONE_{name}" if name[0].isdigit() else name
 
 
 def _check_value(value: str) -> None:
@@ -317,7 +325,7 @@ class _TextParser:
             raise self._unexpected("EQUAL")
         self._at = equal.end()
         pairs.append((name, self._plain_value("STRING")))
-        lines.setdefault(_normal_name(name), self._line(start))
+        lines.setdefault(_normal_item_name(name), self._line(start))
         self._skip_blanks()
 
     def _plain_value(self, expected: str) -> str:
