@@ -1,8 +1,9 @@
-"""A Kubernetes to try things on: finds one, makes one, gives it the images, installs the operator, takes it away.
+"""A Kubernetes to try things on: finds one, makes one, gives it the images, installs the operator,
+takes it away.
 
-Which cluster: the one of KUBECONFIG when that is set; else one that an earlier run made; else a new kind cluster
-of kind-config.yaml, on kind's own node image where a registry answers and on one made from packages
-(tests/e2e/kindlab) where none does.
+Which cluster: the one of KUBECONFIG when that is set; else one that an earlier run made; else a
+new kind cluster of kind-config.yaml, on kind's own node image where a registry answers and on one
+made from packages (tests/e2e/kindlab) where none does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import commands
@@ -52,14 +52,18 @@ class Cluster:
 
     @property
     def kind_name(self) -> str | None:
-        """kind's name of the cluster, or None where it is not one of kind's on this machine's engine."""
+        """Kind's name of the cluster, or None where it is not one of kind's on this machine's
+        engine.
+        """
         name = self.context.removeprefix("kind-")
         known = shutil.which("kind") and name in commands.output("kind", "get", "clusters").split()
         return name if known else None
 
 
 def find_programs() -> None:
-    """Put the folder of the programs that were compiled here behind PATH: the machine's own are preferred."""
+    """Put the folder of the programs that were compiled here behind PATH: the machine's own are
+    preferred.
+    """
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{LAB_BIN}:/usr/sbin:/sbin"
 
 
@@ -77,7 +81,10 @@ def find() -> Cluster | None:
         if not shutil.which("kubectl"):
             commands.fail("KUBECONFIG is set, but there is no kubectl on PATH")
         if not commands.answers("kubectl", "--request-timeout=10s", "get", "--raw", "/readyz"):
-            commands.fail(f"the cluster of KUBECONFIG={named} does not answer", next_command="unset KUBECONFIG; make up")
+            commands.fail(
+                f"the cluster of KUBECONFIG={named} does not answer",
+                next_command="unset KUBECONFIG; make up",
+            )
         own = named in (str(KUBECONFIG), str(LAB_KUBECONFIG))
         return Cluster(kubeconfig=named, ours=own)
     for path in (KUBECONFIG, LAB_KUBECONFIG):
@@ -91,7 +98,10 @@ def engine() -> None:
     if commands.answers("docker", "info"):
         return
     if os.geteuid() != 0 or not shutil.which("dockerd"):
-        commands.fail("no Docker engine answers, and none can be started here", next_command="start Docker, or KUBECONFIG=… make up")
+        commands.fail(
+            "no Docker engine answers, and none can be started here",
+            next_command="start Docker, or KUBECONFIG=… make up",
+        )
     commands.say("starting a Docker engine")
     commands.run(images.KINDLAB, "engine", quiet=True)
 
@@ -110,11 +120,13 @@ def create() -> Cluster:
     missing = [name for name in LAB_NEEDS if not shutil.which(name)]
     if missing or os.geteuid() != 0:
         commands.fail(
-            f"no container registry answers or one of {', '.join(PROGRAMS)} is missing; to make them all from "
-            f"packages, root and {', '.join(missing) or 'nothing else'} are needed",
+            f"no container registry answers or one of {', '.join(PROGRAMS)} is missing; to make "
+            f"them from packages takes root and {', '.join(missing) or 'nothing else'}",
             next_command="install kind, kubectl and helm, or KUBECONFIG=… make up",
         )
-    commands.say("creating a kind cluster from packages (the first time takes about 12 minutes on 2 cores)")
+    commands.say(
+        "creating a kind cluster from packages (the first time takes about 12 minutes on 2 cores)"
+    )
     commands.run(images.KINDLAB, "up", KIND_CONFIG)
     return Cluster(kubeconfig=str(LAB_KUBECONFIG), ours=True)
 
@@ -150,24 +162,39 @@ def install_operator(names: dict[str, str]) -> None:
     """Install the CRDs and the chart, or upgrade them, and wait until the operator answers."""
     commands.say(f"installing the operator into the namespace {NAMESPACE}")
     # Helm installs CRDs but never upgrades them, so they go their own way.
-    commands.run("kubectl", "apply", "--server-side", "--force-conflicts", "-f", commands.ROOT / "crds", quiet=True)
+    commands.run(
+        "kubectl",
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "-f",
+        commands.ROOT / "crds",
+        quiet=True,
+    )
     settings = []
     for value, target in (("image", "operator"), ("onedImage", "oned")):
         repository, _, tag = names[target].rpartition(":")
-        settings += ["--set-string", f"{value}.repository={repository}", "--set-string", f"{value}.tag={tag}"]
+        settings += [
+            "--set-string",
+            f"{value}.repository={repository}",
+            "--set-string",
+            f"{value}.tag={tag}",
+        ]
     commands.run(
-        "helm", "upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--create-namespace",
-        "--skip-crds", "--wait", "--timeout", OPERATOR_SECONDS, *settings, quiet=True,
+        "helm", "upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE,
+        "--create-namespace", "--skip-crds", "--wait", "--timeout", OPERATOR_SECONDS, *settings, quiet=True,
     )  # fmt: skip
     # The chart's pods meet the strictest standard: let the cluster hold them to it.
     commands.run(
-        "kubectl", "label", "--overwrite", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted",
-        quiet=True,
+        "kubectl", "label", "--overwrite", "namespace", NAMESPACE,
+        "pod-security.kubernetes.io/enforce=restricted", quiet=True,
     )  # fmt: skip
 
 
 def prepare() -> Cluster:
-    """A cluster with the operator of these sources on it: what `up` and the e2e tests start from."""
+    """A cluster with the operator of these sources on it: what `up` and the e2e tests start
+    from.
+    """
     cluster = ensure()
     names = images.build()
     install_operator(load(cluster, names))
@@ -179,7 +206,10 @@ def metallb(cluster: Cluster) -> None:
     if commands.answers("kubectl", "-n", "metallb-system", "get", "deployment/controller"):
         return
     if cluster.kubeconfig != str(LAB_KUBECONFIG):
-        commands.fail("MetalLB is not installed on this cluster", next_command="see docs/how-to/floating-address.md")
+        commands.fail(
+            "MetalLB is not installed on this cluster",
+            next_command="see docs/how-to/floating-address.md",
+        )
     commands.say("compiling MetalLB and running it (the first time takes about 3 minutes)")
     commands.run(images.KINDLAB, "metallb", quiet=True)
 
@@ -192,22 +222,23 @@ def down(example: Path) -> None:
         return
     cluster.use()
     if cluster.ours:
-        commands.run("kind", "delete", "cluster", "--name", cluster.kind_name or NAME, "--kubeconfig", cluster.kubeconfig)
+        commands.run(
+            "kind",
+            "delete",
+            "cluster",
+            "--name",
+            cluster.kind_name or NAME,
+            "--kubeconfig",
+            cluster.kubeconfig,
+        )
         return
     # The zone first: its finalizer needs the operator.
     commands.run("kubectl", "delete", "--ignore-not-found", "--timeout=120s", "-f", example)
-    commands.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
+    commands.run(
+        "helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"
+    )
     if left := commands.output("kubectl", "get", "onezones", "--all-namespaces", "-o", "name"):
         commands.say(f"the CRD stays, because other zones need it: {' '.join(left.split())}")
         return
     commands.run("kubectl", "delete", "--ignore-not-found", "-f", commands.ROOT / "crds")
     commands.run("kubectl", "delete", "--ignore-not-found", "namespace", NAMESPACE)
-
-
-def try_prepare() -> str | None:
-    """`prepare` in a process of its own, for callers that must go on without a cluster; returns what went wrong."""
-    done = subprocess.run(
-        [commands.ROOT / ".venv" / "bin" / "python", commands.ROOT / "tools" / "cluster", "prepare"],
-        check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    return None if done.returncode == 0 else done.stdout[-4000:]

@@ -1,4 +1,6 @@
-"""Running other programs, for the tools beside this file. Standard library only: they run before anything is installed."""
+"""Running other programs, for the tools beside this file. Standard library only: they run before
+anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,7 @@ def run(*command: object, quiet: bool = False, env: Mapping[str, str] | None = N
 def output(*command: object, stdin: str | None = None) -> str:
     """The standard output of a command that must succeed."""
     words = [str(word) for word in command]
-    done = subprocess.run(
-        words, cwd=ROOT, check=False, text=True, capture_output=True, input=stdin
-    )
+    done = subprocess.run(words, cwd=ROOT, check=False, text=True, capture_output=True, input=stdin)
     if done.returncode:
         fail(f"{' '.join(words)}: exit code {done.returncode}\n{done.stderr.strip()}")
     return done.stdout.strip()

@@ -1,7 +1,7 @@
 """The two images, built when what they are made of has changed.
 
-An image's tag is a digest of its sources, so that a tag never means two things, a node that has it needs no
-pull, and a workload that names it is rolled when the code changed.
+An image's tag is a digest of its sources, so that a tag never means two things, a node that has it
+needs no pull, and a workload that names it is rolled when the code changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ PULL_SECONDS = 300
 
 
 def base_image() -> str:
-    """BASE_IMAGE if set; else the default where a registry answers, else a Debian base made from packages."""
+    """BASE_IMAGE if set; else the default where a registry answers, else a Debian base made from
+    packages.
+    """
     if chosen := os.environ.get("BASE_IMAGE"):
         return chosen
     if commands.answers("docker", "image", "inspect", DEFAULT_BASE_IMAGE):
@@ -38,7 +40,8 @@ def base_image() -> str:
         return DEFAULT_BASE_IMAGE
     if not shutil.which("debootstrap"):
         commands.fail(
-            f"no registry has {DEFAULT_BASE_IMAGE} for us, and debootstrap, which makes a base image, is missing",
+            f"no registry has {DEFAULT_BASE_IMAGE} for us, and debootstrap, which makes a base "
+            "image, is missing",
             next_command="BASE_IMAGE=<a Debian image with python3 and python3-venv> make image",
         )
     commands.say(f"no registry answers: making the base image {LAB_BASE_IMAGE} from packages")
@@ -58,7 +61,9 @@ def sources(target: str) -> list[Path]:
 
 def tag(target: str, base: str) -> str:
     """The name of the image of these sources on this base."""
-    digest = hashlib.sha256(commands.output("docker", "image", "inspect", "-f", "{{.Id}}", base).encode())
+    digest = hashlib.sha256(
+        commands.output("docker", "image", "inspect", "-f", "{{.Id}}", base).encode()
+    )
     for path in sources(target):
         digest.update(str(path.relative_to(commands.ROOT)).encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -68,15 +73,20 @@ def tag(target: str, base: str) -> str:
 def collect_wheels(base: str) -> None:
     """Put every locked dependency into dist/wheels, for the base image's Python.
 
-    They are fetched outside of the build on purpose: this machine's pip already knows how to reach a package
-    index (a mirror, a proxy, its CA), a build container does not, and nothing of that belongs into an image.
+    They are fetched outside of the build on purpose: this machine's pip already knows how to reach
+    a package index (a mirror, a proxy, its CA), a build container does not, and nothing of that
+    belongs into an image.
     """
     version = commands.output(
         "docker", "run", "--rm", "--entrypoint", "python3", base, "-c",
         "import sys; print('%d.%d' % sys.version_info[:2])",
     )  # fmt: skip
-    locks = [commands.ROOT / "requirements" / name for name in ("build.txt", "oned.txt", "operator.txt")]
-    content = hashlib.sha256(version.encode() + b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    locks = [
+        commands.ROOT / "requirements" / name for name in ("build.txt", "oned.txt", "operator.txt")
+    ]
+    content = hashlib.sha256(
+        version.encode() + b"".join(lock.read_bytes() for lock in locks)
+    ).hexdigest()
     stamp = WHEELS / ".content"
     if stamp.exists() and stamp.read_text() == content:
         return
@@ -98,10 +108,14 @@ def collect_wheels(base: str) -> None:
 def build() -> dict[str, str]:
     """Build what is not there, and return the name of each target's image."""
     if not commands.answers("docker", "info"):
-        commands.fail("no Docker engine answers", next_command=f"{KINDLAB.relative_to(commands.ROOT)} engine")
+        commands.fail(
+            "no Docker engine answers", next_command=f"{KINDLAB.relative_to(commands.ROOT)} engine"
+        )
     base = base_image()
     names = {target: tag(target, base) for target in TARGETS}
-    missing = [t for t, name in names.items() if not commands.answers("docker", "image", "inspect", name)]
+    missing = [
+        t for t, name in names.items() if not commands.answers("docker", "image", "inspect", name)
+    ]
     if missing:
         collect_wheels(base)
     for target in missing:
