@@ -32,7 +32,7 @@ from oned.raft.messages import (
     VoteReply,
     VoteRequest,
 )
-from oned.raft.progress import Flow
+from oned.raft.progress import Flow, Progress
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
@@ -322,16 +322,40 @@ class Raft:
             self.leadership.progress[peer].needs_snapshot()
 
     def installed(self, now: float, index: Index, term: Term, configuration: Configuration) -> None:
-        """A snapshot that ends with this entry is durable and has replaced log and tables."""
-        self.log.reset(index, term, configuration)
+        """A snapshot that ends with this entry is durable and has replaced the tables.
+
+        Entries behind it stay when the logs agree at its end: they may have been
+        acknowledged (paper, figure 13). No write may be under way.
+        """
+        assert self._under_way is None
+        if self.log.term_at(index) == term:
+            self.log.compact(index, term)
+        else:
+            self.log.reset(index, term, configuration)
+            self._durable = self._handed_out = index
+            self._truncate_from = None
         self.initialised = True
-        self.commit = self.applied = self._durable = self._handed_out = index
-        self._under_way = self._truncate_from = None
+        self.commit = max(self.commit, index)
+        self.applied = index
         self._wait_for_leader(now)
         if self.leader_id != NO_SERVER:
             self._after_write.append(
                 AppendReply(self.term, self.server_id, self.leader_id, True, index, 0)
             )
+
+    def forget_progress(self, peer: ServerId) -> None:
+        """What ``peer`` acknowledged is void: it has another disk now."""
+        if self.leadership is not None and peer in self.leadership.progress:
+            self.leadership.progress[peer] = Progress(next=Index(self.log.last_index + 1))
+
+    def caught_up(self, peer: ServerId, entries: int) -> bool:
+        """Whether a member's log ends less than ``entries`` before ours, and keeps up."""
+        progress = self.leadership.progress.get(peer) if self.leadership else None
+        return (
+            progress is not None
+            and progress.flow is Flow.REPLICATE
+            and progress.match + entries > self.log.last_index
+        )
 
     # --- outputs -------------------------------------------------------------------
 

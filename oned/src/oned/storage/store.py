@@ -308,7 +308,15 @@ class Store:
             header = snapshot.restore(self._writer, path)
             if before.zone_uuid and header.zone_uuid != before.zone_uuid:
                 raise StorageError(f"the snapshot is of zone {header.zone_uuid}")
-            self._writer.execute("DELETE FROM logdb")
+            # Entries behind the snapshot may have been acknowledged: they stay if the logs agree
+            # at its end (paper, figure 13).
+            agrees = self._writer.execute(
+                "SELECT 1 FROM logdb WHERE log_index=? AND term=?", (header.index, header.term)
+            ).fetchone()
+            self._writer.execute(
+                "DELETE FROM logdb WHERE log_index<=?" if agrees else "DELETE FROM logdb",
+                (header.index,) if agrees else (),
+            )
             after = replace(
                 before,
                 zone_uuid=header.zone_uuid,
@@ -320,6 +328,7 @@ class Store:
             )
             facts_room.save(self._writer, before, after)
         self.facts = after
-        self._unapplied.clear()
+        kept = [e for e in self._unapplied if e.index > header.index] if agrees else []
+        self._unapplied = deque(kept)
         self.table_versions.update(_REPLICATED)
         return header

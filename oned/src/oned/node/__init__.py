@@ -1,0 +1,5 @@
+"""The only driver of ``raft``: one event loop, one writing thread, one write at a time."""
+
+from oned.node.driver import Node, Observers, Settings
+
+__all__ = ["Node", "Observers", "Settings"]

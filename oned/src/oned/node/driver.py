@@ -1,0 +1,598 @@
+"""The only driver of ``raft``: feeds it time, messages and proposals, and carries out what it says.
+
+Everything here runs on the event loop except the database, which one thread writes. While
+that thread works, proposals queue up, and the next write takes them all: group commit
+without a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from oned import __version__
+from oned.errors import (
+    Busy,
+    ForeignDatabase,
+    MembershipPending,
+    NotLeader,
+    OutcomeUnknown,
+    ProposalError,
+)
+from oned.node.membership import Membership
+from oned.node.snapshots import Snapshots
+from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
+from oned.raft.log import Log
+from oned.raft.machine import NEVER, Options, Raft, Write
+from oned.raft.messages import Message
+from oned.raft.types import (
+    NO_SERVER,
+    Configuration,
+    HardState,
+    Index,
+    RaftStatus,
+    Role,
+    ServerId,
+    Term,
+)
+from oned.state.entry import Change, Reader, encode
+from oned.storage.store import Applied, Store
+from oned.transport import codec
+from oned.transport.codec import Adopt, Frame, Hello
+from oned.transport.links import Link
+from oned.transport.peers import Peers
+
+MAX_PROPOSALS = 4096
+"""Proposals that may wait, queued or in flight; beyond that callers are told to try again."""
+
+MAX_INBOX = 8192
+"""Messages that may wait for the core; beyond that they are lost, which Raft expects."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the node needs of oned.conf, in seconds."""
+
+    options: Options
+    log_retention: int
+    limit_purge: int
+    purge_interval: float
+    solo: bool
+    fixed_id: ServerId | None
+    name: str
+
+
+@dataclass(slots=True)
+class _Proposal:
+    data: bytes
+    configuration: Configuration | None
+    term: Term
+    done: asyncio.Future[None]
+    started: float
+
+
+@dataclass(slots=True)
+class _Read:
+    round: int
+    index: Index
+    done: asyncio.Future[None]
+
+
+@dataclass(slots=True)
+class Observers:
+    """Who wants to know: hooks of role changes, metrics of writes and commits."""
+
+    leading: Callable[[Term], None] = lambda _term: None
+    following: Callable[[Term], None] = lambda _term: None
+    batch: Callable[[int, float], None] = lambda _entries, _seconds: None
+    commit: Callable[[float], None] = lambda _seconds: None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Callers whose outcome is open."""
+
+    queue: deque[_Proposal] = field(default_factory=deque)
+    in_flight: dict[Index, _Proposal] = field(default_factory=dict)
+    reads: list[_Read] = field(default_factory=list)
+
+
+class Node:
+    """One server: its core, its database, its peers, and the callers that wait for them."""
+
+    def __init__(self, store: Store, settings: Settings, snapshot_directory: Path) -> None:
+        self.store = store
+        self.settings = settings
+        self.peers: Peers | None = None
+        self.observers = Observers()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._inbox: deque[Message] = deque()
+        self._waiting = _Waiting()
+        self._scheduled = False
+        self._closed = False
+        self._paused = 0
+        self._writing: asyncio.Future[Applied] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._office: Term | None = None
+        self._office_changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._announced: tuple[bool, Term] | None = None
+        self._next_purge = time.monotonic() + settings.purge_interval
+        self._reached: Configuration | None = None
+        self._routes: dict[ServerId, Link] = {}
+        self.snapshots = Snapshots(self, snapshot_directory)
+        self.membership = Membership(self)
+        self.core = self._make_core()
+
+    def _make_core(self) -> Raft:
+        facts = self.store.facts
+        last_index, last_term = self.store.last()
+        log = Log(
+            self.store,
+            base_index=facts.base_index,
+            base_term=facts.base_term,
+            last_index=last_index,
+            last_term=last_term,
+            configurations=self.store.configurations(),
+        )
+        return Raft(
+            server_id=NO_SERVER if self.settings.solo else facts.server_id,
+            hard_state=facts.hard_state,
+            log=log,
+            applied=facts.applied,
+            initialised=facts.initialised,
+            solo=self.settings.solo,
+            options=self.settings.options,
+            random=random.random,
+            now=time.monotonic(),
+        )
+
+    # --- life ----------------------------------------------------------------------
+
+    async def start(self, peers: Peers | None) -> None:
+        """Begin to take part. A solo server has no peers."""
+        self.peers = peers
+        if peers is not None:
+            await peers.start()
+        self._schedule()
+
+    async def stop(self) -> None:
+        """Hand over leadership if anybody can take it, then stop."""
+        if self.core.leadership is not None and len(self.core.voters) > 1:
+            taken = await self.transfer_leadership()
+            _log.info("leadership handed over" if taken else "nobody took over leadership")
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fail_waiting(OutcomeUnknown("this server stops"))
+        await self.snapshots.close()
+        if self.peers is not None:
+            await self.peers.stop()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        self._thread.shutdown()
+
+    # --- what the API asks (oned.api.ports.Front) ------------------------------------
+
+    @property
+    def reader(self) -> Reader:
+        return self.store
+
+    def configuration(self) -> Configuration:
+        return self.core.configuration
+
+    def table_version(self, table: str) -> int:
+        return self.store.table_versions[table]
+
+    def status(self) -> RaftStatus:
+        core = self.core
+        return RaftStatus(
+            server_id=core.server_id,
+            role=core.role,
+            term=core.term,
+            voted_for=core.voted_for,
+            leader_id=core.leader_id,
+            commit_index=core.commit,
+            applied_index=core.applied,
+            last_index=core.log.last_index,
+            last_term=core.log.last_term,
+            serving=core.serving,
+            configuration=core.configuration,
+        )
+
+    async def propose(
+        self, change: Change, *, term: Term, configuration: Configuration | None = None
+    ) -> None:
+        """See ``oned.api.ports.Front.propose``."""
+        if not self.core.is_leading or self.core.term != term:
+            raise NotLeader("this server does not lead")
+        if len(self._waiting.queue) + len(self._waiting.in_flight) >= MAX_PROPOSALS:
+            raise Busy("too many changes wait already, try again")
+        done: asyncio.Future[None] = self._loop.create_future()
+        data = encode(change) if change.statements else b""
+        self._waiting.queue.append(_Proposal(data, configuration, term, done, time.monotonic()))
+        self._schedule()
+        await done
+
+    async def read_barrier(self) -> None:
+        """See ``oned.api.ports.Front.read_barrier``."""
+        now = time.monotonic()
+        if self.core.lease_read(now):
+            return
+        try:
+            number, index = self.core.read_round(now)
+        except NotLeading as error:
+            raise NotLeader("this server does not lead") from error
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.reads.append(_Read(number, index, done))
+        self._schedule()
+        await done
+
+    async def transfer_leadership(self, to: ServerId | None = None) -> bool:
+        """Hand over to ``to`` or the best follower; False when nobody took over in time."""
+        now = time.monotonic()
+        try:
+            self.core.transfer(now, to)
+        except NotLeading:
+            return False
+        self._schedule()
+        try:
+            async with asyncio.timeout(1.5 * self.settings.options.election_timeout):
+                while self.core.leadership is not None:
+                    self._office_changed.clear()
+                    await self._office_changed.wait()
+        except TimeoutError:
+            pass
+        return self.core.leadership is None
+
+    async def reset_server(self, server_id: ServerId) -> None:
+        """Send a server a fresh snapshot whatever its log holds."""
+        self.core.force_snapshot(server_id)
+        self._schedule()
+
+    def report(self) -> dict[str, Any]:
+        """What ``/status`` shows: see ARCHITECTURE.md."""
+        core, facts = self.core, self.store.facts
+        return {
+            "version": __version__,
+            "zone_uuid": facts.zone_uuid,
+            "server_id": core.server_id,
+            "name": self.settings.name,
+            "disk": facts.disk,
+            "state": core.role.name.lower(),
+            "term": core.term,
+            "voted_for": core.voted_for,
+            "leader_id": core.leader_id,
+            "commit": core.commit,
+            "applied": core.applied,
+            "log_index": core.log.last_index,
+            "log_term": core.log.last_term,
+            "serving": core.serving,
+            "initialised": core.initialised,
+            "configuration_committed": not core.change_pending,
+            "members": self.membership.report(time.monotonic()),
+        }
+
+    # --- what the peers' port tells (oned.transport.peers.PeerEvents) ---------------
+
+    def hello(self) -> Hello:
+        facts = self.store.facts
+        return Hello(
+            protocol=codec.PROTOCOL,
+            zone_uuid=facts.zone_uuid,
+            server_id=facts.server_id,
+            disk=facts.disk,
+            initialised=facts.initialised,
+        )
+
+    def link_opened(self, _link: Link) -> None:
+        self._schedule()
+
+    def link_closed(self, link: Link) -> None:
+        for server_id in [s for s, route in self._routes.items() if route is link]:
+            del self._routes[server_id]
+        member = self.core.configuration.named(link.name)
+        if member is not None:
+            self.core.unreachable(member.server_id)
+            self._schedule()
+
+    def frame_received(self, link: Link, frame: Frame) -> None:
+        if isinstance(frame, Adopt):
+            self._spawn(self.membership.be_adopted(link, frame))
+        elif (
+            not isinstance(frame, Hello)
+            and len(self._inbox) < MAX_INBOX
+            and frame.to == self.core.server_id
+            and self.membership.may_speak(link, frame.sender)
+        ):
+            self._routes[frame.sender] = link
+            self._inbox.append(frame)
+            self._schedule()
+
+    def snapshot_offset(self, name: str, checksum: str) -> int:
+        return self.snapshots.offset(name, checksum)
+
+    async def snapshot_received(
+        self, name: str, headers: Mapping[str, str], offset: int, blocks: AsyncIterator[bytes]
+    ) -> int:
+        return await self.snapshots.receive(name, headers, offset, blocks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the loop, and hold on to it while it runs."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- the loop ------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        """Run a step soon; inputs that arrive before it share it."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._step)
+
+    def _step(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        now = time.monotonic()
+        core = self.core
+        while self._inbox:
+            core.receive(now, self._inbox.popleft())
+        self._propose_queued()
+        if now >= core.deadline():
+            core.tick(now)
+        if core.leadership is not None and core.serving:
+            self.membership.tend(now)
+            self.snapshots.tend()
+        self._note_office()
+        self._reach_members()
+        self._send(core.take_messages())
+        self._begin_write()
+        self._send(core.take_messages())
+        self._release_reads()
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.core.deadline()
+        if deadline != NEVER:
+            self._timer = self._loop.call_later(max(0.0, deadline - now), self._schedule)
+
+    def _propose_queued(self) -> None:
+        """Append all that queued up; a change of membership goes alone, so that it fails alone."""
+        queue = self._waiting.queue
+        batch: list[_Proposal] = []
+        while queue:
+            proposal = queue.popleft()
+            if proposal.configuration is None:
+                batch.append(proposal)
+                continue
+            self._append(batch)
+            self._append([proposal])
+            batch = []
+        self._append(batch)
+
+    def _append(self, batch: list[_Proposal]) -> None:
+        live = []
+        for proposal in batch:
+            if proposal.term == self.core.term:
+                live.append(proposal)
+            else:
+                _refuse(proposal, NotLeader("another term has begun"))
+        if not live:
+            return
+        try:
+            first = self.core.propose([(p.data, p.configuration) for p in live])
+        except NotLeading:
+            error: ProposalError = NotLeader("this server does not lead, or hands over")
+        except ChangePending:
+            error = MembershipPending("another membership change is under way, try again")
+        except UnsafeChange:
+            error = MembershipPending("one voter at a time")
+        else:
+            self._waiting.in_flight |= {Index(first + i): p for i, p in enumerate(live)}
+            return
+        for proposal in live:
+            _refuse(proposal, error)
+
+    def _begin_write(self) -> None:
+        if self._writing is not None or self._paused or self.failed.done():
+            return
+        write = self.core.take_write()
+        if write is None:
+            return
+        if not (write.must_sync or write.apply_to > self.core.applied):
+            self._written(write, Applied(), 0.0)
+            return
+        started = time.monotonic()
+        self._writing = self._loop.run_in_executor(self._thread, self.store.write, write)
+        self._writing.add_done_callback(lambda done: self._write_ended(write, started, done))
+
+    def _write_ended(self, write: Write, started: float, done: asyncio.Future[Applied]) -> None:
+        self._writing = None
+        error = done.exception()
+        if error is not None:
+            _log.error("the database failed", error=str(error))
+            self.core.step_down(time.monotonic())
+            self._note_office()
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            return
+        self._written(write, done.result(), time.monotonic() - started)
+        self._schedule()
+
+    def _written(self, write: Write, applied: Applied, seconds: float) -> None:
+        before = self.core.applied
+        now = time.monotonic()
+        self.core.written(now, write)
+        self._send(write.messages)
+        if write.entries:
+            self.observers.batch(len(write.entries), seconds)
+        for index in range(before + 1, write.apply_to + 1):
+            proposal = self._waiting.in_flight.pop(Index(index), None)
+            if proposal is None:
+                continue
+            self.observers.commit(now - proposal.started)
+            rejected = applied.rejected.get(Index(index))
+            if proposal.done.done():
+                continue
+            if rejected is None:
+                proposal.done.set_result(None)
+            else:
+                proposal.done.set_exception(rejected)
+        if write.messages or self.core.change_pending or self.core.commit > self.core.applied:
+            self._schedule()
+        if now >= self._next_purge:
+            self._next_purge = now + self.settings.purge_interval
+            self._spawn(self._purge())
+
+    def _send(self, messages: list[Message] | tuple[Message, ...]) -> None:
+        if self.peers is None:
+            return
+        for message in messages:
+            link = self.route(message.to)
+            if link is not None:
+                link.send(message)
+
+    def route(self, server_id: ServerId) -> Link | None:
+        """The connection to a server: its name's, or where it was last heard."""
+        member = self.core.configuration.get(server_id)
+        link = None
+        if member is not None and self.peers is not None:
+            link = self.peers.link(member.name)
+            if link is not None and not self.membership.is_bound(link, member):
+                return None
+        return link or self._routes.get(server_id)
+
+    def _reach_members(self) -> None:
+        configuration = self.core.configuration
+        if self.peers is None or configuration is self._reached:
+            return
+        self._reached = configuration
+        self.peers.reach({m.name: m.peer_endpoint for m in configuration.members})
+
+    def _release_reads(self) -> None:
+        leadership = self.core.leadership
+        waiting, self._waiting.reads = self._waiting.reads, []
+        for read in waiting:
+            if leadership is None:
+                if not read.done.done():
+                    read.done.set_exception(NotLeader("leadership was lost"))
+            elif leadership.quorum_round >= read.round and self.core.applied >= read.index:
+                if not read.done.done():
+                    read.done.set_result(None)
+            else:
+                self._waiting.reads.append(read)
+
+    # --- roles ---------------------------------------------------------------------
+
+    def _note_office(self) -> None:
+        """Tell callers and hooks when an office begins or ends."""
+        core = self.core
+        office = core.term if core.is_leading else None
+        if office != self._office:
+            self._office = office
+            self._fail_waiting(
+                OutcomeUnknown("leadership was lost: the change may have been made, or not")
+            )
+            _log.info("role changed", role=core.role.name.lower(), term=core.term)
+            self._office_changed.set()
+        leading = core.is_leading and core.serving
+        if leading and self._announced != (True, core.term):
+            self._announced = (True, core.term)
+            self.observers.leading(core.term)
+        elif core.role is Role.FOLLOWER and (self._announced is None or self._announced[0]):
+            self._announced = (False, core.term)
+            self.observers.following(core.term)
+
+    def _fail_waiting(self, error: OutcomeUnknown) -> None:
+        in_flight, self._waiting.in_flight = self._waiting.in_flight, {}
+        for proposal in in_flight.values():
+            _refuse(proposal, error)
+        while self._waiting.queue:
+            _refuse(self._waiting.queue.popleft(), NotLeader("this server does not lead"))
+
+    # --- the database, between writes ----------------------------------------------
+
+    async def exclusively(self, work: Callable[[], Any]) -> Any:
+        """Run ``work`` in the database's thread while no write is under way."""
+        self._paused += 1
+        try:
+            while self._writing is not None:
+                await asyncio.wait([self._writing])
+            return await self._loop.run_in_executor(self._thread, work)
+        finally:
+            self._paused -= 1
+            self._schedule()
+
+    def restart_core(self) -> None:
+        """Begin again from what the database says; the caller holds the database."""
+        self.core = self._make_core()
+        self._inbox.clear()
+        self._reached = None
+        if self.peers is not None:
+            self.peers.greet_again()
+
+    async def adopt(self, zone_uuid: str, server_id: ServerId, hard_state: HardState) -> None:
+        """Take the identity that the zone's leader gives to this server.
+
+        Raises:
+            ForeignDatabase: this database belongs to another zone.
+        """
+        if self.store.facts.zone_uuid not in ("", zone_uuid):
+            raise ForeignDatabase(f"this database is of zone {self.store.facts.zone_uuid}")
+
+        def work() -> None:
+            self.store.adopt(zone_uuid=zone_uuid, server_id=server_id, hard_state=hard_state)
+
+        self._paused += 1
+        try:
+            await self.exclusively(work)
+            self.restart_core()
+        finally:
+            self._paused -= 1
+        self._schedule()
+
+    async def install(self, path: Path) -> Index:
+        """Install a received snapshot and tell the core."""
+        self._paused += 1
+        try:
+            header = await self.exclusively(lambda: self.store.install(path))
+            self.core.installed(time.monotonic(), header.index, header.term, header.configuration)
+        finally:
+            self._paused -= 1
+        if self.peers is not None:
+            self.peers.greet_again()
+        self._schedule()
+        return Index(header.index)
+
+    async def _purge(self) -> None:
+        """Delete old log records; small servers hardly ever have any."""
+        settings = self.settings
+        base = await self.exclusively(
+            lambda: self.store.purge(retention=settings.log_retention, limit=settings.limit_purge)
+        )
+        if base is not None:
+            self.core.log.compact(base, self.store.facts.base_term)
+            _log.info("log purged", up_to=base)
+
+
+def _refuse(proposal: _Proposal, error: ProposalError) -> None:
+    if not proposal.done.done():
+        proposal.done.set_exception(error)

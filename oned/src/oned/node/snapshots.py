@@ -1,0 +1,158 @@
+"""Snapshots on their way: streamed by a leader, stored and installed by the one that needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from oned.errors import OnedError, PeerError
+from oned.raft.messages import SnapshotOffer
+from oned.raft.types import Index, Member, ServerId, Term
+from oned.storage import snapshot
+
+if TYPE_CHECKING:
+    from oned.node.driver import Node
+
+RETRY_SECONDS = 1.0
+"""Pause after a stream that failed."""
+
+HEADERS = ("term", "leader", "to", "index")
+
+_log = structlog.get_logger()
+
+
+class Snapshots:
+    """Streams of one server, in both directions; one file each way, replaced by the next."""
+
+    def __init__(self, node: Node, directory: Path) -> None:
+        self._node = node
+        self._directory = directory
+        self._streams: dict[ServerId, asyncio.Task[None]] = {}
+        self._retry_at: dict[ServerId, float] = {}
+        self._receiving = asyncio.Lock()
+        directory.mkdir(parents=True, exist_ok=True)
+        for left_over in directory.glob("outgoing-*"):
+            left_over.unlink()
+
+    async def close(self) -> None:
+        for task in self._streams.values():
+            task.cancel()
+        await asyncio.gather(*self._streams.values(), return_exceptions=True)
+
+    # --- as the leader -------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Start a stream to each server that needs one and is there to take it."""
+        node = self._node
+        for server_id in node.core.snapshots_wanted():
+            running = self._streams.get(server_id)
+            member = node.core.configuration.get(server_id)
+            if member is None or (running is not None and not running.done()):
+                continue
+            if time.monotonic() < self._retry_at.get(server_id, 0.0) or not node.route(server_id):
+                continue
+            self._streams[server_id] = asyncio.create_task(self._stream(member, node.core.term))
+
+    async def _stream(self, member: Member, term: Term) -> None:
+        node = self._node
+        path = self._directory / f"outgoing-{member.server_id}.gz"
+        index: Index | None = None
+        try:
+            loop = asyncio.get_running_loop()
+            header = await loop.run_in_executor(None, node.store.export, path)
+            digest = await loop.run_in_executor(None, snapshot.checksum, path)
+            _log.info("sending a snapshot", to=member.name, index=header.index)
+            assert node.peers is not None
+            values = (term, node.core.server_id, member.server_id, header.index)
+            headers = {name: str(value) for name, value in zip(HEADERS, values, strict=True)}
+            index = Index(
+                await node.peers.send_snapshot(
+                    member.name, member.peer_endpoint, path, digest, headers
+                )
+            )
+            _log.info("snapshot installed", by=member.name, index=index)
+        except OnedError as error:
+            self._retry_at[member.server_id] = time.monotonic() + RETRY_SECONDS
+            _log.warning("snapshot not installed", by=member.name, error=str(error))
+        finally:
+            path.unlink(missing_ok=True)
+            node.core.snapshot_ended(member.server_id, index)
+
+    # --- as the one that needs it --------------------------------------------------
+
+    def _incoming(self, checksum: str) -> Path:
+        return self._directory / f"incoming-{checksum}.gz"
+
+    def offset(self, name: str, checksum: str) -> int:
+        """How much of this snapshot an earlier, broken stream has left here."""
+        size = _size(self._incoming(checksum))
+        _log.debug("snapshot offered", leader=name, have_bytes=size)
+        return size
+
+    async def receive(
+        self, name: str, headers: Mapping[str, str], offset: int, blocks: AsyncIterator[bytes]
+    ) -> int:
+        """Store a stream, and install the snapshot once it is whole.
+
+        Raises:
+            PeerError: it is not for this server, of a former leader, or damaged.
+        """
+        if self._receiving.locked():
+            raise PeerError("another snapshot is being received")
+        async with self._receiving:
+            offer = self._offer(headers)
+            path = self._incoming(headers["checksum"])
+            await self._store(path, offset, blocks)
+            loop = asyncio.get_running_loop()
+            if await loop.run_in_executor(None, snapshot.checksum, path) != headers["checksum"]:
+                path.unlink()
+                raise PeerError("the checksum is wrong: the stream was damaged")
+            try:
+                return await self._install(path, offer, name)
+            except OnedError as error:
+                raise PeerError(f"cannot install the snapshot: {error}") from error
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _offer(self, headers: Mapping[str, str]) -> SnapshotOffer:
+        """Whose snapshot this is; refused unless it is for us, from the leader of our term."""
+        try:
+            term, leader, to, index = (int(headers[name]) for name in HEADERS)
+        except (KeyError, ValueError) as error:
+            raise PeerError("the snapshot does not say whose it is") from error
+        core = self._node.core
+        if to != core.server_id or term < core.term:
+            raise PeerError(f"not for server {core.server_id} in term {core.term}")
+        offer = SnapshotOffer(Term(term), ServerId(leader), ServerId(to), Index(index))
+        core.receive(time.monotonic(), offer)
+        return offer
+
+    async def _store(self, path: Path, offset: int, blocks: AsyncIterator[bytes]) -> None:
+        for other in self._directory.glob("incoming-*"):
+            if other != path:
+                other.unlink()
+        if _size(path) != offset:
+            raise PeerError("the stream does not go on where this file ends")
+        loop = asyncio.get_running_loop()
+        with path.open("ab") as file:
+            async for block in blocks:
+                await loop.run_in_executor(None, file.write, block)
+
+    async def _install(self, path: Path, offer: SnapshotOffer, name: str) -> int:
+        core = self._node.core
+        if offer.term < core.term:
+            raise PeerError(f"term {core.term} has begun meanwhile")
+        if offer.index < core.commit:
+            return core.commit
+        index = await self._node.install(path)
+        _log.info("snapshot installed here", index=index, leader=name)
+        return index
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
