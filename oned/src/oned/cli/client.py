@@ -1,0 +1,163 @@
+"""A small, synchronous client of OpenNebula's XML-RPC API.
+
+Values go out with their Python type: ``int`` as i4, ``bool`` as boolean, ``str`` as string, and
+answers come back the same way. One call, one connection: a command makes few of them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import xmlrpc.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from xml.parsers.expat import ExpatError
+
+from oned.errors import OnedError
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+"""Longer than the longest wait inside the front-end, so that its own answer is what is seen."""
+
+MAXIMUM_ANSWER = 2**30
+"""Bytes of one answer."""
+
+
+class ClientError(OnedError):
+    """The call was not answered, or not in a way that can be understood."""
+
+
+class ApiError(ClientError):
+    """The front-end refused.
+
+    Attributes:
+        message: its text, ``[one.zone.info] Error getting zone [7].``
+        code: OpenNebula's error code, 0x400 for example.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Calls one endpoint as one user.
+
+    Attributes:
+        endpoint: URL, with the path ``/RPC2`` as a rule.
+        session: ``user:password``; never printed.
+        timeout_seconds: bound on connecting, and on each wait for an answer.
+        context: TLS settings for https, or None for the system's.
+    """
+
+    endpoint: str
+    session: str
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    context: ssl.SSLContext | None = None
+
+    def __repr__(self) -> str:
+        return f"Client({self.endpoint!r})"
+
+    def at(self, endpoint: str, *, timeout_seconds: float) -> Client:
+        """The same user at another endpoint."""
+        return Client(endpoint, self.session, timeout_seconds, self.context)
+
+    def call(self, method: str, *parameters: str | int | bool) -> Any:
+        """Call ``method`` with the session before ``parameters``; returns the success value.
+
+        Raises:
+            ApiError: the front-end refused.
+            ClientError: no answer in time, or one that is no OpenNebula answer.
+        """
+        request = xmlrpc.client.dumps((self.session, *parameters), method).encode()
+        body = self._post(request)
+        try:
+            answer: Any = xmlrpc.client.loads(body)[0][0]
+        except xmlrpc.client.Fault as fault:
+            raise ClientError(f"[{method}] {fault.faultString}") from None
+        except (ExpatError, ValueError, TypeError, KeyError, IndexError, xmlrpc.client.Error):
+            raise ClientError(f"{self.endpoint} did not answer in XML-RPC") from None
+        if not isinstance(answer, list) or len(answer) < 2 or not isinstance(answer[0], bool):  # noqa: PLR2004
+            raise ClientError(f"{self.endpoint} did not answer as OpenNebula does")
+        if answer[0]:
+            return answer[1]
+        code = answer[2] if len(answer) > 2 and isinstance(answer[2], int) else 0  # noqa: PLR2004
+        raise ApiError(str(answer[1]), code)
+
+    def _post(self, request: bytes) -> bytes:
+        connection, path = self._connection()
+        try:
+            connection.request("POST", path, request, {"Content-Type": "text/xml"})
+            response = connection.getresponse()
+            body = response.read(MAXIMUM_ANSWER + 1)
+        except TimeoutError:
+            raise ClientError(
+                f"{self.endpoint} did not answer within {self.timeout_seconds:g} s"
+            ) from None
+        except OSError as error:
+            raise ClientError(f"Cannot reach {self.endpoint}: {_reason(error)}") from error
+        except http.client.HTTPException as error:
+            raise ClientError(
+                f"{self.endpoint} did not answer in HTTP: {type(error).__name__}"
+            ) from error
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise ClientError(f"{self.endpoint} answered {response.status} {response.reason}")
+        if len(body) > MAXIMUM_ANSWER:
+            raise ClientError(f"{self.endpoint} answered with more than {MAXIMUM_ANSWER} bytes")
+        return body
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, str]:
+        try:
+            url = urlsplit(self.endpoint)
+            host, port = url.hostname, url.port
+        except ValueError:
+            host = None
+        if not host or url.scheme not in {"http", "https"}:
+            raise ClientError(
+                f'The endpoint "{self.endpoint}" is no URL such as http://192.0.2.1:2633/RPC2'
+            )
+        path = url.path or "/RPC2"
+        if url.scheme == "https":
+            context = self.context or ssl.create_default_context()
+            secure = http.client.HTTPSConnection(
+                host, port, timeout=self.timeout_seconds, context=context
+            )
+            return secure, path
+        return http.client.HTTPConnection(host, port, timeout=self.timeout_seconds), path
+
+
+def client_from_environment(environ: Mapping[str, str], endpoint: str, session: str) -> Client:
+    """A client with OpenNebula's variables for timeout and TLS taken into account.
+
+    Raises:
+        ClientError: ``ONE_XMLRPC_TIMEOUT`` is no number of seconds.
+    """
+    text = environ.get("ONE_XMLRPC_TIMEOUT") or str(DEFAULT_TIMEOUT_SECONDS)
+    try:
+        timeout = float(text)
+    except ValueError:
+        timeout = 0.0
+    if not 0 < timeout < 1e6:  # noqa: PLR2004
+        raise ClientError(f'ONE_XMLRPC_TIMEOUT="{text}": must be a number of seconds')
+    return Client(endpoint, session, timeout, _tls(environ))
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    directory = environ.get("ONE_CERT_DIR")
+    unverified = environ.get("ONE_DISABLE_SSL_VERIFY", "").lower() in {"1", "yes", "true"}
+    if not directory and not unverified:
+        return None
+    context = ssl.create_default_context(capath=directory or None)
+    if unverified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
