@@ -182,7 +182,8 @@ def install_operator(names: dict[str, str]) -> None:
         ]
     commands.run(
         "helm", "upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE,
-        "--create-namespace", "--skip-crds", "--wait", "--timeout", OPERATOR_SECONDS, *settings, quiet=True,
+        "--create-namespace", "--skip-crds", "--wait", "--timeout", OPERATOR_SECONDS, *settings,
+        quiet=True,
     )  # fmt: skip
     # The chart's pods meet the strictest standard: let the cluster hold them to it.
     commands.run(

@@ -1,0 +1,248 @@
+"""A zone under test: what its OneZone says, what its servers say, and what each of them holds."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import json
+import os
+import subprocess
+import threading
+from typing import Any, Self
+
+import lab
+import timeouts
+import yaml
+
+API_PORT = 2633
+DOCUMENT_TYPE = 100
+"""The writers' documents are of this type; OpenNebula leaves the number to applications."""
+
+READ_DOCUMENTS = f"""
+import json, sys, xml.etree.ElementTree as tree, xmlrpc.client
+session = open("/etc/one/auth/one_auth").read().strip()
+server = xmlrpc.client.ServerProxy("http://localhost:{API_PORT}/RPC2")
+ok, pool, *_ = server.one.documentpool.info(session, -2, -1, -1, {DOCUMENT_TYPE})
+assert ok, pool
+documents = tree.fromstring(pool).iter("DOCUMENT")
+print(json.dumps({{d.findtext("ID"): d.findtext("NAME") for d in documents}}))
+"""
+READ_STATUS = """
+import urllib.request
+print(urllib.request.urlopen("http://localhost:2636/status", timeout=5).read().decode())
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Zone:
+    """One OneZone by name."""
+
+    namespace: str
+    name: str
+
+    # --- declared and reported -------------------------------------------------
+
+    def get(self) -> dict[str, Any]:
+        """The OneZone."""
+        found: dict[str, Any] = lab.kubectl_json("-n", self.namespace, "get", "onezone", self.name)
+        return found
+
+    def patch(self, **spec: Any) -> None:
+        """Change the spec."""
+        lab.kubectl(
+            "-n", self.namespace, "patch", "onezone", self.name, "--type=merge",
+            "-p", json.dumps({"spec": spec}),
+        )  # fmt: skip
+
+    def wait_until_ready(self, replicas: int, seconds: float = timeouts.ZONE_READY) -> None:
+        """Wait until all of so many servers are voters, ready, caught up, and routed to."""
+
+        def is_ready() -> bool:
+            zone = self.get()
+            status = zone.get("status", {})
+            servers = status.get("servers", [])
+            ready = [c for c in status.get("conditions", []) if c["type"] == "Ready"]
+            lab_line = f"{status.get('readyServers')} {status.get('plan', {}).get('message')}"
+            if lab_line not in seen:
+                seen.add(lab_line)
+                lab.step(f"  {self.name}: {lab_line}")
+            return (
+                status.get("observedGeneration") == zone["metadata"]["generation"]
+                and len(servers) == replicas
+                and all(server.get("voter") and server.get("ready") for server in servers)
+                and bool(ready)
+                and ready[0]["status"] == "True"
+            )
+
+        seen: set[str] = set()
+        lab.wait_until(f"{self.name} is Ready with {replicas} servers", is_ready, seconds)
+
+    # --- who leads ---------------------------------------------------------------
+
+    def server_status(self, server: str) -> dict[str, Any]:
+        """What one server says of itself, asked in its own pod."""
+        found: dict[str, Any] = json.loads(self.python(server, READ_STATUS))
+        return found
+
+    def pods(self) -> list[str]:
+        """Names of the servers' pods."""
+        items = lab.kubectl_json(
+            "-n", self.namespace, "get", "pods", "-l", f"app.kubernetes.io/instance={self.name}"
+        )["items"]
+        return sorted(item["metadata"]["name"] for item in items)
+
+    def leader(self) -> str:
+        """The server that leads now, by the servers' own word (the OneZone's status may be
+        late).
+        """
+
+        def serving() -> str:
+            leaders = []
+            for pod in self.pods():
+                try:
+                    status = self.server_status(pod)
+                except lab.CommandFailed:
+                    continue
+                if status["serving"] and status["state"] in ("leader", "solo"):
+                    leaders.append((status["term"], pod))
+            return max(leaders)[1] if leaders else ""
+
+        return lab.wait_until(f"{self.name} has a leader", serving, timeouts.FAILOVER * 2)
+
+    def follower(self) -> str:
+        """A server that does not lead."""
+        leader = self.leader()
+        return next(pod for pod in self.pods() if pod != leader)
+
+    def node_of(self, server: str) -> str:
+        """The node of a server's pod."""
+        pod = lab.kubectl_json("-n", self.namespace, "get", "pod", server)
+        node: str = pod["spec"]["nodeName"]
+        return node
+
+    def route(self) -> Route:
+        """Where the leader Service leads."""
+        found = lab.kubectl_json(
+            "-n", self.namespace, "get", "endpointslice", f"{self.name}-leader"
+        )
+        return Route.parse(found)
+
+    def wait_until_routed_to(self, server: str) -> None:
+        """Wait until the leader Service leads to one server's pod, and only there."""
+
+        def is_routed() -> bool:
+            pod = lab.kubectl_json("-n", self.namespace, "get", "pod", server)
+            return self.route().addresses == (pod["status"]["podIP"],)
+
+        lab.wait_until(f"the Service leads to {server}", is_routed, timeouts.ROUTE)
+
+    # --- reaching it --------------------------------------------------------------
+
+    def session(self) -> str:
+        """Oneadmin's credentials."""
+        secret = lab.kubectl_json("-n", self.namespace, "get", "secret", f"{self.name}-auth")
+        return base64.b64decode(secret["data"]["one_auth"]).decode().strip()
+
+    def url(self) -> str:
+        """The leader Service from outside of the cluster: a port of a node that no test breaks."""
+        service = lab.kubectl_json("-n", self.namespace, "get", "service", self.name)
+        ports = {port["name"]: port for port in service["spec"]["ports"]}
+        port = ports.get("api", service["spec"]["ports"][0])["nodePort"]
+        return f"http://{lab.node_address(lab.entry_node())}:{port}/RPC2"
+
+    def python(self, server: str, script: str) -> str:
+        """Run a program in a server's pod."""
+        return lab.kubectl(
+            "-n", self.namespace, "exec", "-i", server, "-c", "oned", "--", "python3", "-",
+            stdin=script, seconds=timeouts.CALL,
+        )  # fmt: skip
+
+    def documents(self, server: str) -> dict[int, str]:
+        """Id -> name of every document, as one server has them in its own tables."""
+        found = json.loads(self.python(server, READ_DOCUMENTS))
+        return {int(number): name for number, name in found.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """Where the leader Service leads, and by whose word."""
+
+    term: int
+    leader: str
+    addresses: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, found: dict[str, Any]) -> Route:
+        """From the EndpointSlice."""
+        annotations = found["metadata"].get("annotations") or {}
+        endpoints = found.get("endpoints") or []
+        return cls(
+            term=int(annotations.get("onezone.dev/term", 0)),
+            leader=annotations.get("onezone.dev/leader", ""),
+            addresses=tuple(a for each in endpoints for a in each["addresses"]),
+        )
+
+
+class RouteWatch:
+    """Sees every version of the leader Service's slice, and so that no older term ever wins."""
+
+    def __init__(self, zone: Zone) -> None:
+        self.routes: list[Route] = []
+        self._process = subprocess.Popen(
+            ["kubectl", "-n", zone.namespace, "get", "endpointslice", f"{zone.name}-leader",
+             "--watch", "-o", "json"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def _read(self) -> None:
+        decoder, text = json.JSONDecoder(), ""
+        stream = self._process.stdout
+        assert stream is not None
+        for line in stream:
+            text += line
+            if not line.startswith("}"):
+                continue
+            found, _ = decoder.raw_decode(text)
+            text = ""
+            self.routes.append(Route.parse(found))
+
+    def __enter__(self) -> Self:
+        """Start watching; the first version is what stands now."""
+        self._reader.start()
+        lab.wait_until("the slice is watched", lambda: self.routes, timeouts.CALL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop watching."""
+        self._process.terminate()
+        self._process.wait(timeout=10)
+        self._reader.join(timeout=10)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def assert_never_backwards(self) -> None:
+        """Terms only grow, and within one term there is one leader."""
+        for before, after in zip(self.routes, self.routes[1:], strict=False):
+            assert after.term >= before.term, f"the route went back: {before} -> {after}"
+            if after.term == before.term and before.leader:
+                assert after.leader == before.leader, f"two leaders: {before} -> {after}"
+
+
+def example(name: str) -> dict[str, Any]:
+    """A manifest of examples/, as documentation shows it."""
+    loaded: dict[str, Any] = yaml.safe_load((lab.ROOT / "examples" / f"{name}.yaml").read_text())
+    return loaded
+
+
+def make(namespace: str, manifest: dict[str, Any], replicas: int) -> Zone:
+    """Declare a zone that this machine can write to, and wait until it is Ready."""
+    manifest = copy.deepcopy(manifest)
+    manifest["spec"]["replicas"] = replicas
+    endpoint = manifest["spec"].setdefault("endpoint", {"type": "NodePort"})
+    endpoint.pop("nodePort", None)  # zones beside each other cannot share the example's port
+    zone = Zone(namespace, manifest["metadata"]["name"])
+    lab.apply(manifest, "-n", namespace)
+    zone.wait_until_ready(replicas)
+    return zone

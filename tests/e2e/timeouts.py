@@ -1,0 +1,50 @@
+"""How long each promise may take: the one table of deadlines, in seconds.
+
+They are for two cores that run four nodes, the servers and the tests. A promise to users is in
+the documentation; these only tell late from never.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+CLUSTER_READY = 1500
+"""Cluster (its first build included), images and operator."""
+
+OPERATOR_READY = 180
+ZONE_READY = 240
+"""A new zone of three servers."""
+
+STEP = 120
+"""One server more, or one less."""
+
+SERVER_BACK = 240
+"""A server that was killed, or lost its volume, is a voter again with nothing left to fetch."""
+
+NODE_BACK = 300
+"""The same after its node was away: the kubelet, its pods and their network come first."""
+
+FAILOVER = 20
+"""The longest time without an acknowledged write around the death of a leader's process."""
+
+NODE_LOSS = 45
+"""The same when the leader's node is gone: connections hang instead of being refused, and a client
+notices only when it gives up."""
+
+ROUTE = 60
+"""The leader Service's slice names the leader that the zone has."""
+
+DELETED = 120
+CALL = 60
+"""One call of kubectl or docker."""
+
+WRITE = 3
+"""After this a client gives a write up, not knowing what became of it."""
+
+CATCH_UP = 60
+"""Every server has every acknowledged write."""
+
+
+def limit(seconds: float) -> pytest.MarkDecorator:
+    """A test's own time; what its fixtures take is bounded by the deadlines above."""
+    return pytest.mark.timeout(seconds, func_only=True)
