@@ -364,6 +364,9 @@ class Node:
         self._begin_write()
         self._send(core.take_messages())
         self._release_reads()
+        if now >= self._next_purge:
+            self._next_purge = now + self.settings.purge_interval
+            self._spawn(self._purge())
         self._set_timer(now)
 
     def _set_timer(self, now: float) -> None:
@@ -458,9 +461,6 @@ class Node:
                 proposal.done.set_exception(rejected)
         if write.messages or self.core.change_pending or self.core.commit > self.core.applied:
             self._schedule()
-        if now >= self._next_purge:
-            self._next_purge = now + self.settings.purge_interval
-            self._spawn(self._purge())
 
     def _send(self, messages: list[Message] | tuple[Message, ...]) -> None:
         if self.peers is None:

@@ -77,9 +77,12 @@ class Snapshots:
             )
             _log.info("snapshot installed", by=member.name, index=index)
         except OnedError as error:
-            self._retry_at[member.server_id] = time.monotonic() + RETRY_SECONDS
             _log.warning("snapshot not installed", by=member.name, error=str(error))
+        except Exception:  # noqa: BLE001 - the root of a task
+            _log.exception("snapshot stream failed", by=member.name)
         finally:
+            if index is None:
+                self._retry_at[member.server_id] = time.monotonic() + RETRY_SECONDS
             path.unlink(missing_ok=True)
             node.core.snapshot_ended(member.server_id, index)
 

@@ -84,8 +84,8 @@ def export(connection: Connection, path: Path) -> Header:
 
 
 def _write_table(connection: Connection, table: str, file: IO[bytes] | Any) -> int:
-    columns = [column.name for column in schema.metadata.tables[table].columns]
-    file.write(msgspec.json.encode(_TableLine(table, columns)) + b"\n")
+    columns = [str(column.name) for column in schema.metadata.tables[table].columns]
+    file.write(msgspec.json.encode(_TableLine(str(table), columns)) + b"\n")
     cursor = connection.execute(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608
     count = 0
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
