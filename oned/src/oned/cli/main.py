@@ -55,22 +55,25 @@ def oned() -> None:
 @_config_option
 def serve(path: Path) -> int:
     """Run a server until it is told to stop (SIGTERM or SIGINT)."""
-    # Imported late: the other commands need no server.
+    config, environment = _settings(path)
+    # Imported late: the other commands need no server, and a wrong file is told at once.
     from oned import daemon  # noqa: PLC0415
 
-    return daemon.run(*_settings(path))
+    return daemon.run(config, environment)
 
 
 @oned.command()
 @_config_option
-def init(path: Path) -> int:
+def init(path: Path) -> None:
     """Make the database of a new zone, and end.
 
     "serve" does so by itself, on a server alone or on the one named by ONED_BOOTSTRAP.
     """
+    config, environment = _settings(path)
     from oned import daemon  # noqa: PLC0415
 
-    return daemon.init(*_settings(path))
+    daemon.init(config, environment)
+    click.echo(f"Database made: {environment.var / 'one.db'}")
 
 
 @oned.command()

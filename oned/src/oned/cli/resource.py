@@ -142,26 +142,30 @@ def connected(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the connection options, and a ``Session`` as its first argument."""
 
     @click.option("-v", "--verbose", is_flag=True, help="Verbose mode")
-    @click.option("--user", metavar="name", help="User name used to connect to OpenNebula")
-    @click.option("--password", metavar="password", help="Password to authenticate with OpenNebula")
+    @click.option(
+        "--user", "caller", metavar="name", help="User name used to connect to OpenNebula"
+    )
+    @click.option(
+        "--password", "secret", metavar="password", help="Password to authenticate with OpenNebula"
+    )
     @click.option("--endpoint", metavar="endpoint", help="URL of the OpenNebula XML-RPC front-end")
     @functools.wraps(function)
     def wrapper(
         *args: Any,
         verbose: bool,
-        user: str | None,
-        password: str | None,
+        caller: str | None,
+        secret: str | None,
         endpoint: str | None,
         **kwargs: Any,
     ) -> Any:
         def connect() -> Client:
-            secret = password
-            if user is not None and secret is None:
-                secret = click.prompt("Password", hide_input=True, err=True)
+            password = secret
+            if caller is not None and password is None:
+                password = click.prompt("Password", hide_input=True, err=True)
             return client_from_environment(
                 os.environ,
                 find_endpoint(os.environ, endpoint=endpoint),
-                find_session(os.environ, user=user, password=secret),
+                find_session(os.environ, user=caller, password=password),
             )
 
         return function(Session(connect, verbose=verbose), *args, **kwargs)

@@ -307,6 +307,8 @@ def _terminal_width() -> int:
 
 def _page(text: str, options: ListOptions) -> None:
     """Print, through $ONE_PAGER when it does not fit on the terminal."""
+    if not text:
+        return
     lines = text.count("\n") + 1
     fits = not sys.stdout.isatty() or lines < shutil.get_terminal_size().lines
     if fits or not options.pager or options.csv:
