@@ -1,0 +1,201 @@
+"""Carries out one step.
+
+What a step was planned on may have changed by the time it is carried out. So the calls that
+matter are conditional where Kubernetes offers it (uid, resourceVersion), and the server set is
+read again from the leader right before it is changed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import assert_never
+
+from onezone_operator import naming
+from onezone_operator.errors import FactsChanged
+from onezone_operator.kube.apply import (
+    annotate_secret,
+    apply_objects,
+    apply_secret,
+    delete_pod,
+    read_secret,
+    set_secret_owner,
+    write_route,
+)
+from onezone_operator.kube.authority import (
+    AUTHORITY_CERTIFICATE,
+    certificate_ends,
+    create_authority,
+    issue_certificate,
+)
+from onezone_operator.kube.observe import Credentials
+from onezone_operator.kube.ports import KubeApi
+from onezone_operator.models.observed import ObservedZone, ServerReport
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.steps import (
+    ApplyObjects,
+    CreateAuthority,
+    CreateCredentials,
+    IssueCertificates,
+    Nothing,
+    RecordBootstrap,
+    RegisterMember,
+    RemoveMember,
+    RepairRoute,
+    ReplacePod,
+    SetCredentialsOwner,
+    SetReplicas,
+    Step,
+    Wait,
+    WaitForCatchUp,
+    describe,
+)
+from onezone_operator.zone.ports import ZoneApi
+
+__all__ = ["Executor"]
+
+_PASSWORD_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Carries out steps of one pass."""
+
+    kube: KubeApi
+    zone_api: ZoneApi
+    zone: OneZone
+    observed: ObservedZone
+    credentials: Credentials | None
+
+    async def execute(self, step: Step) -> str:  # noqa: PLR0912 - one branch for each kind
+        """Do it, and say in a sentence what was done.
+
+        Raises:
+            OperatorError: it was not done, or perhaps done; the next pass will see.
+        """
+        match step:
+            case CreateAuthority():
+                await self._create_authority(step)
+            case CreateCredentials(owned=owned):
+                await self._create_credentials(owned=owned)
+            case SetCredentialsOwner(owned=owned):
+                name = naming.auth_secret_name(self.zone.name)
+                await set_secret_owner(self.kube, self.zone, name, owned=owned)
+            case IssueCertificates(servers=servers):
+                await self._issue_certificates(servers)
+            case ApplyObjects(manifests=manifests):
+                await apply_objects(self.kube, manifests)
+            case RecordBootstrap():
+                await annotate_secret(
+                    self.kube,
+                    self.zone,
+                    naming.authority_secret_name(self.zone.name),
+                    {naming.BOOTSTRAPPED_ANNOTATION: "true"},
+                )
+            case RegisterMember():
+                await self._register_member(step)
+            case RemoveMember():
+                await self._remove_member(step)
+            case SetReplicas(manifest=manifest):
+                await apply_objects(self.kube, (manifest,))
+            case ReplacePod():
+                await self._replace_pod(step)
+            case RepairRoute():
+                await self._repair_route(step)
+            case WaitForCatchUp() | Wait() | Nothing():
+                pass
+            case _:
+                assert_never(step)
+        return describe(step)
+
+    async def _create_authority(self, step: CreateAuthority) -> None:
+        zone_uuid = step.zone_uuid or str(uuid.uuid4())
+        annotations = {naming.UUID_ANNOTATION: zone_uuid}
+        if step.bootstrapped:
+            annotations[naming.BOOTSTRAPPED_ANNOTATION] = "true"
+        await apply_secret(
+            self.kube,
+            self.zone,
+            naming.authority_secret_name(self.zone.name),
+            create_authority(zone_uuid),
+            annotations=annotations,
+            kind="kubernetes.io/tls",
+        )
+
+    async def _create_credentials(self, *, owned: bool) -> None:
+        name = naming.auth_secret_name(self.zone.name)
+        text = f"oneadmin:{secrets.token_urlsafe(_PASSWORD_BYTES)}"
+        await apply_secret(
+            self.kube, self.zone, name, {naming.AUTH_KEY: text.encode()}, owned=owned
+        )
+
+    async def _issue_certificates(self, servers: tuple[str, ...]) -> None:
+        """Add certificates to the Secret; those of the same authority stay as they are."""
+        zone = self.zone
+        name = naming.authority_secret_name(zone.name)
+        authority = await read_secret(self.kube, zone, name)
+        facts = self.observed.authority
+        if authority is None or facts is None or facts.zone_uuid is None:
+            raise FactsChanged("the zone's authority is gone")
+        peers_name = naming.peers_secret_name(zone.name)
+        present = await read_secret(self.kube, zone, peers_name) or {}
+        values = {naming.AUTHORITY_KEY: authority[AUTHORITY_CERTIFICATE]}
+        for server in certificate_ends(authority, present):
+            values |= {key: present[key] for key in (f"{server}.crt", f"{server}.key")}
+        for server in servers:
+            host = naming.server_host(zone.name, zone.namespace, server)
+            short = f"{server}.{naming.servers_service_name(zone.name)}"
+            values |= issue_certificate(
+                authority, zone_uuid=facts.zone_uuid, server=server, hosts=(host, short, server)
+            )
+        await apply_secret(self.kube, zone, peers_name, values)
+
+    async def _register_member(self, step: RegisterMember) -> None:
+        address, session, report = await self._ask_leader(step.leader)
+        if any(member.name == step.server for member in report.members):
+            raise FactsChanged(f"{step.server} is a member already")
+        await self.zone_api.add_server(
+            address, session, name=step.server, endpoint=step.endpoint, peer=step.peer
+        )
+
+    async def _remove_member(self, step: RemoveMember) -> None:
+        address, session, report = await self._ask_leader(step.leader)
+        names = {member.id: member.name for member in report.members}
+        if names.get(step.server_id) != step.server:
+            raise FactsChanged(f"{step.server} is not member {step.server_id} any more")
+        await self.zone_api.delete_server(address, session, server_id=step.server_id)
+
+    async def _ask_leader(self, leader: str) -> tuple[str, str, ServerReport]:
+        """Address, session and fresh report of the server that led when the step was planned."""
+        pod = self.observed.pod(leader)
+        if pod is None or pod.address is None or self.credentials is None:
+            raise FactsChanged(f"the leader {leader} cannot be called")
+        report = (await self.zone_api.read_reports({leader: pod.address})).get(leader)
+        if report is None or not report.serving or report.state not in {"leader", "solo"}:
+            raise FactsChanged(f"{leader} does not lead any more")
+        if not report.configuration_committed:
+            raise FactsChanged("another change of the server set is under way")
+        return pod.address, self.credentials.session, report
+
+    async def _replace_pod(self, step: ReplacePod) -> None:
+        """Delete the pod, after a last look at who leads: a follower may lead by now."""
+        if not step.is_leader:
+            pod = self.observed.pod(step.server)
+            address = pod.address if pod is not None else None
+            reports = await self.zone_api.read_reports({step.server: address} if address else {})
+            report = reports.get(step.server)
+            if report is not None and report.state == "leader" and len(report.members) > 1:
+                raise FactsChanged(f"{step.server} leads by now: it is replaced last")
+        await delete_pod(self.kube, self.zone, step.server, uid=step.uid)
+
+    async def _repair_route(self, step: RepairRoute) -> None:
+        await write_route(
+            self.kube,
+            self.zone,
+            leader=step.leader,
+            address=step.address,
+            node=step.node,
+            pod_uid=step.pod_uid,
+            term=step.term,
+        )

@@ -1,0 +1,163 @@
+"""One pass over one zone: observe, plan, status, execute. Knows no kopf.
+
+The status is written before the step is carried out: it says what is about to happen, and a
+route that is wrong is dated by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+from pydantic import ValidationError
+
+from onezone_operator.config import Settings
+from onezone_operator.errors import KubeError, OperatorError
+from onezone_operator.execute import Executor
+from onezone_operator.handlers.metrics import PASS_SECONDS, STATUS_WRITES, STEPS
+from onezone_operator.kube.apply import write_status
+from onezone_operator.kube.events import create_event
+from onezone_operator.kube.observe import observe_kubernetes, read_zone
+from onezone_operator.kube.ports import KubeApi
+from onezone_operator.models.observed import Manifest, ObservedZone
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile import build_status, plan
+from onezone_operator.reconcile.notices import Notice, notice_of_step, notices_of_change
+from onezone_operator.reconcile.steps import (
+    Nothing,
+    Step,
+    Wait,
+    WaitForCatchUp,
+    describe,
+    is_change,
+)
+from onezone_operator.zone.ports import ZoneApi
+
+__all__ = ["Outcome", "Reconciler"]
+
+_AT_ONCE = 0.05
+"""Seconds to the next pass after a change: its effect is the next pass's first fact."""
+
+log = structlog.get_logger()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass came to. ``retry_seconds`` is None when the zone is gone."""
+
+    sentence: str
+    retry_seconds: float | None
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Runs passes. Two passes over one zone must not overlap: ``Wakeups`` sees to that."""
+
+    kube: KubeApi
+    zone_api: ZoneApi
+    settings: Settings
+    clock: Callable[[], datetime] = _now
+
+    async def run_pass(self, namespace: str, name: str) -> Outcome:
+        """One pass.
+
+        Raises:
+            OperatorError: it could not be finished; to be tried again.
+        """
+        with PASS_SECONDS.time():
+            raw = await read_zone(self.kube, namespace, name)
+            if raw is None:
+                return Outcome("The OneZone is gone", None)
+            try:
+                zone = self._parse(raw)
+            except ValidationError as error:
+                return Outcome(f"The OneZone cannot be read: {_first_error(error)}", 60.0)
+            return await self._run(zone)
+
+    async def _run(self, zone: OneZone) -> Outcome:
+        observation = await observe_kubernetes(self.kube, zone)
+        addresses = {
+            pod.name: pod.address for pod in observation.zone.pods if pod.address is not None
+        }
+        reports = await self.zone_api.read_reports(addresses)
+        observed = replace(observation.zone, reports=reports)
+        step = plan(zone, observed, self.clock(), address_type=self.settings.address_type)
+        if not zone.is_deleted:
+            zone = await self._report(zone, observed, step)
+        executor = Executor(self.kube, self.zone_api, zone, observed, observation.credentials)
+        try:
+            sentence = await executor.execute(step)
+        except OperatorError as error:
+            # A step that cannot be carried out is trouble that users must see, unless the
+            # API server itself is the trouble.
+            if not isinstance(error, KubeError):
+                await self._report(zone, observed, Wait("StepFailed", str(error), True))
+            raise
+        if is_change(step):
+            STEPS.labels(type(step).__name__).inc()
+            log.info("step done", zone=zone.name, namespace=zone.namespace, step=sentence)
+            notice = notice_of_step(step)
+            if notice is not None:
+                await self._tell(zone, notice)
+        return Outcome(sentence, self._retry_seconds(step))
+
+    def _parse(self, raw: Manifest) -> OneZone:
+        zone = OneZone.model_validate(raw)
+        if zone.spec.image is None:
+            spec = zone.spec.model_copy(update={"image": self.settings.oned_image})
+            zone = zone.model_copy(update={"spec": spec})
+        return zone
+
+    async def _report(self, zone: OneZone, observed: ObservedZone, step: Step) -> OneZone:
+        """Write the status if it differs; the zone with the status that is there now."""
+        status = build_status(zone, observed, step, self.clock())
+        written = await write_status(self.kube, zone, status)
+        if written is None:
+            return zone
+        STATUS_WRITES.inc()
+        log.info(
+            "status",
+            zone=zone.name,
+            namespace=zone.namespace,
+            leader=status.leader,
+            term=status.term,
+            servers=status.ready_servers,
+            plan=describe(step),
+        )
+        for notice in notices_of_change(zone.status, status):
+            await self._tell(zone, notice)
+        return self._parse(written)
+
+    async def _tell(self, zone: OneZone, notice: Notice) -> None:
+        """An Event. That one cannot be written is no reason to stop."""
+        try:
+            await create_event(
+                self.kube,
+                zone,
+                kind=notice.type,
+                reason=notice.reason,
+                message=notice.message,
+                now=self.clock(),
+            )
+        except KubeError as error:
+            log.warning("event was not written", zone=zone.name, error=str(error))
+
+    def _retry_seconds(self, step: Step) -> float:
+        match step:
+            case Nothing():
+                return self.settings.steady_seconds
+            case Wait() | WaitForCatchUp():
+                return self.settings.progress_seconds
+            case _:
+                return _AT_ONCE
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,195 @@
+"""What a pass writes to Kubernetes: objects, secrets, the route, a status.
+
+Objects are applied server-side by one field manager. Callers apply only what differs, so that a
+zone at rest costs no write.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from onezone_operator import naming
+from onezone_operator.errors import Conflict, FactsChanged, NotFound
+from onezone_operator.kube.observe import secret_data
+from onezone_operator.kube.ports import KubeApi
+from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezone import OneZone, OneZoneStatus
+from onezone_operator.resources.metadata import build_metadata
+
+__all__ = [
+    "annotate_secret",
+    "apply_objects",
+    "apply_secret",
+    "delete_pod",
+    "read_secret",
+    "set_secret_owner",
+    "write_route",
+    "write_status",
+]
+
+
+async def apply_objects(kube: KubeApi, manifests: tuple[Manifest, ...]) -> None:
+    """Apply in order: what comes later may need what comes before."""
+    for manifest in manifests:
+        await kube.apply(manifest, manager=naming.FIELD_MANAGER)
+
+
+async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> dict[str, bytes] | None:
+    """A Secret's values, None when it does not exist."""
+    try:
+        return secret_data(await kube.get("Secret", zone.namespace, name))
+    except NotFound:
+        return None
+
+
+async def apply_secret(
+    kube: KubeApi,
+    zone: OneZone,
+    name: str,
+    values: Mapping[str, bytes],
+    *,
+    owned: bool = True,
+    annotations: dict[str, str] | None = None,
+    kind: str = "Opaque",
+) -> None:
+    """Write a Secret whole.
+
+    Args:
+        kube: the API.
+        zone: whose it is.
+        name: of the Secret.
+        values: all of them; one that was applied before and is not here is removed.
+        owned: whether it goes when the OneZone goes.
+        annotations: beside the usual metadata.
+        kind: type of the Secret.
+    """
+    metadata = build_metadata(zone, name, annotations=annotations)
+    if not owned:
+        del metadata["ownerReferences"]
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": kind,
+        "data": {key: base64.b64encode(value).decode() for key, value in values.items()},
+    }
+    await kube.apply(manifest, manager=naming.SECRET_FIELD_MANAGER)
+
+
+async def annotate_secret(
+    kube: KubeApi, zone: OneZone, name: str, annotations: dict[str, str]
+) -> None:
+    """Add annotations to a Secret, under the manager that made it."""
+    await kube.patch(
+        "Secret",
+        zone.namespace,
+        name,
+        {"metadata": {"annotations": annotations}},
+        manager=naming.SECRET_FIELD_MANAGER,
+    )
+
+
+async def set_secret_owner(kube: KubeApi, zone: OneZone, name: str, *, owned: bool) -> None:
+    """Let a Secret go with the OneZone, or stay."""
+    owners = build_metadata(zone, name)["ownerReferences"] if owned else []
+    await kube.patch(
+        "Secret",
+        zone.namespace,
+        name,
+        {"metadata": {"ownerReferences": owners}},
+        manager=naming.SECRET_FIELD_MANAGER,
+    )
+
+
+async def write_route(
+    kube: KubeApi,
+    zone: OneZone,
+    *,
+    leader: str,
+    address: str,
+    node: str | None,
+    pod_uid: str,
+    term: int,
+) -> None:
+    """Point the leader's slice at a pod, unless a later term was there first.
+
+    Raises:
+        FactsChanged: it was written meanwhile, or carries a later term.
+    """
+    name = naming.leader_slice_name(zone.name)
+    live = await kube.get("EndpointSlice", zone.namespace, name)
+    annotations = live["metadata"].get("annotations") or {}
+    known = annotations.get(naming.TERM_ANNOTATION, "0")
+    if known.isdecimal() and int(known) > term:
+        raise FactsChanged(f"the route was written in term {known}, later than {term}")
+    endpoint: dict[str, Any] = {
+        "addresses": [address],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "targetRef": {
+            "kind": "Pod",
+            "name": leader,
+            "namespace": zone.namespace,
+            "uid": pod_uid,
+        },
+    }
+    if node is not None:
+        endpoint["nodeName"] = node
+    change = {
+        "metadata": {
+            # Compare and swap: the leader's hook writes here too.
+            "resourceVersion": live["metadata"]["resourceVersion"],
+            "annotations": {
+                naming.TERM_ANNOTATION: str(term),
+                naming.LEADER_ANNOTATION: leader,
+            },
+        },
+        "endpoints": [endpoint],
+    }
+    try:
+        await kube.patch(
+            "EndpointSlice", zone.namespace, name, change, manager=naming.ROUTE_FIELD_MANAGER
+        )
+    except Conflict as error:
+        raise FactsChanged("the route was written by its leader meanwhile") from error
+
+
+async def delete_pod(kube: KubeApi, zone: OneZone, name: str, *, uid: str) -> None:
+    """Delete exactly this pod; one that is gone already is fine.
+
+    Raises:
+        FactsChanged: another pod has its name by now.
+    """
+    try:
+        await kube.delete("Pod", zone.namespace, name, uid=uid)
+    except NotFound:
+        return
+    except Conflict as error:
+        raise FactsChanged(f"pod {name} was replaced meanwhile") from error
+
+
+async def write_status(kube: KubeApi, zone: OneZone, status: OneZoneStatus) -> Manifest | None:
+    """Write a status that differs from the one there; the OneZone after that, None if it did not.
+
+    Raises:
+        Conflict: the OneZone changed since it was read.
+    """
+    if status == zone.status:
+        return None
+    content = status.model_dump(by_alias=True)
+    content["servers"] = [
+        {key: value for key, value in server.items() if value is not None}
+        for server in content["servers"]
+    ]
+    return await kube.patch(
+        naming.KIND,
+        zone.namespace,
+        zone.name,
+        {
+            "metadata": {"resourceVersion": zone.metadata.resource_version},
+            "status": content,
+        },
+        manager=naming.STATUS_FIELD_MANAGER,
+        subresource="status",
+    )

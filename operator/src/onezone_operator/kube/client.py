@@ -1,0 +1,180 @@
+"""``KubeApi`` over ``kubernetes.aio``: raw JSON in and out, typed errors, one deadline a call.
+
+The generated models are not used: the operator's manifests are plain data, and an object must
+come back exactly as the server sent it for drift to be seen.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from onezone_operator.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    OperatorError,
+    Unavailable,
+)
+from onezone_operator.kube.ports import KINDS
+from onezone_operator.models.observed import Manifest
+
+__all__ = ["KubeClient"]
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_ERRORS: dict[int, type[KubeError]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    400: Invalid,
+    422: Invalid,
+}
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+_LIST_LIMIT = 500
+"""Objects of one zone never come near this; a larger answer is a wrong selector."""
+
+
+class KubeClient:
+    """A connection to the API server. Use as an async context manager."""
+
+    def __init__(self, *, request_seconds: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=request_seconds, connect=3.0)
+        self._client: ApiClient | None = None
+
+    async def __aenter__(self) -> Self:
+        """Log in: by service account in a pod, else by kubeconfig.
+
+        Raises:
+            OperatorError: neither is there, or it is unusable.
+        """
+        configuration = Configuration()
+        try:
+            if _SERVICE_ACCOUNT.exists():  # noqa: ASYNC240 - once, at start
+                config.load_incluster_config(  # type: ignore[no-untyped-call]
+                    client_configuration=configuration
+                )
+            else:
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    client_configuration=configuration, persist_config=False
+                )
+        except config.ConfigException as error:
+            raise OperatorError(f"no way to log in to Kubernetes: {error}") from error
+        self._client = ApiClient(configuration=configuration)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """See ``KubeApi``."""
+        return await self._call("GET", KINDS[kind].path(namespace, name))
+
+    async def list_objects(self, kind: str, namespace: str, *, selector: str) -> list[Manifest]:
+        """See ``KubeApi``."""
+        answer = await self._call(
+            "GET",
+            KINDS[kind].path(namespace),
+            query=[("labelSelector", selector), ("limit", str(_LIST_LIMIT))],
+        )
+        if answer.get("metadata", {}).get("continue"):
+            raise Unavailable(f"more than {_LIST_LIMIT} {kind} objects match {selector}")
+        items: list[Manifest] = answer.get("items") or []
+        return items
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """See ``KubeApi``."""
+        metadata = manifest["metadata"]
+        return await self._call(
+            "PATCH",
+            KINDS[manifest["kind"]].path(metadata["namespace"], metadata["name"]),
+            body=manifest,
+            query=[("fieldManager", manager), ("force", "true")],
+            content_type=_APPLY_PATCH,
+        )
+
+    async def create(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """See ``KubeApi``."""
+        return await self._call(
+            "POST",
+            KINDS[manifest["kind"]].path(manifest["metadata"]["namespace"]),
+            body=manifest,
+            query=[("fieldManager", manager)],
+        )
+
+    async def patch(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        change: dict[str, Any],
+        *,
+        manager: str,
+        subresource: str | None = None,
+    ) -> Manifest:
+        """See ``KubeApi``."""
+        return await self._call(
+            "PATCH",
+            KINDS[kind].path(namespace, name, subresource),
+            body=change,
+            query=[("fieldManager", manager)],
+            content_type=_MERGE_PATCH,
+        )
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """See ``KubeApi``."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        await self._call("DELETE", KINDS[kind].path(namespace, name), body=options)
+
+    async def _call(
+        self,
+        verb: str,
+        path: str,
+        *,
+        body: Manifest | None = None,
+        query: list[tuple[str, str]] | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        if self._client is None:
+            raise RuntimeError("KubeClient is used outside of its context")
+        request = await self._client.param_serialize(
+            verb,
+            path,
+            query_params=query or [],
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await self._client.call_api(*request, _request_timeout=self._timeout)
+            data = await response.read()  # type: ignore[no-untyped-call]
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{verb} {path}: {type(error).__name__} {error}".rstrip()) from error
+        answer = _decode(data)
+        if not 200 <= response.status <= 299:  # noqa: PLR2004 - HTTP's own classes
+            text = answer.get("message") or response.reason
+            raise _ERRORS.get(response.status, Unavailable)(f"{verb} {path}: {text}")
+        return answer
+
+
+def _decode(data: bytes | None) -> Manifest:
+    try:
+        answer = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,246 @@
+"""Reads everything that Kubernetes knows of one zone, and turns it into facts.
+
+Secrets' values stay here: facts hold no key and no password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from onezone_operator import naming
+from onezone_operator.errors import NotFound
+from onezone_operator.kube.authority import certificate_ends, fingerprint
+from onezone_operator.kube.ports import KubeApi
+from onezone_operator.models.observed import (
+    Manifest,
+    ObjectKey,
+    ObservedAuthority,
+    ObservedPod,
+    ObservedRoute,
+    ObservedStatefulSet,
+    ObservedVolume,
+    ObservedZone,
+)
+from onezone_operator.models.onezone import OneZone
+
+__all__ = ["Credentials", "Observation", "observe_kubernetes", "read_zone"]
+
+_WAITING_IS_NORMAL = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """oneadmin's name and password; never printed."""
+
+    session: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The facts, and beside them what only ``zone`` may see."""
+
+    zone: ObservedZone
+    credentials: Credentials | None
+
+
+async def read_zone(kube: KubeApi, namespace: str, name: str) -> Manifest | None:
+    """The OneZone as it is now, None when it is gone."""
+    try:
+        return await kube.get(naming.KIND, namespace, name)
+    except NotFound:
+        return None
+
+
+async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
+    """Read all of the zone's objects at once.
+
+    Raises:
+        KubeError: something could not be read. A partial view is never returned: what is absent
+            in it would look as if it did not exist.
+    """
+    keys = _object_keys(zone)
+    selector = f"{naming.ZONE_LABEL}={zone.name}"
+    calls: list[Awaitable[Any]] = [_get(kube, zone, key) for key in keys]
+    calls += [
+        kube.list_objects("Pod", zone.namespace, selector=selector),
+        kube.list_objects("PersistentVolumeClaim", zone.namespace, selector=selector),
+    ]
+    *found, pods, volumes = await _all(calls)
+    objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
+    authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
+    peers_secret = objects.get(("Secret", naming.peers_secret_name(zone.name)))
+    credentials = _credentials(objects.get(("Secret", _auth_name(zone))))
+    statefulset = objects.get(("StatefulSet", zone.name))
+    route = objects.get(("EndpointSlice", naming.leader_slice_name(zone.name)))
+    observed = ObservedZone(
+        objects={key: _without_data(value) for key, value in objects.items()},
+        authority=_authority(authority_secret),
+        has_credentials=credentials is not None,
+        certificates=certificate_ends(secret_data(authority_secret), secret_data(peers_secret)),
+        statefulset=None if statefulset is None else _statefulset(statefulset),
+        pods=tuple(_pod(each) for each in sorted(pods, key=_name)),
+        volumes=tuple(_volume(each) for each in sorted(volumes, key=_name)),
+        route=None if route is None else _route(route),
+    )
+    return Observation(observed, credentials)
+
+
+def secret_data(secret: Manifest | None) -> dict[str, bytes]:
+    """A Secret's values, decoded; those that are not base64 are left out."""
+    values = {}
+    for key, value in ((secret or {}).get("data") or {}).items():
+        try:
+            values[key] = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+    return values
+
+
+async def _all(calls: Sequence[Awaitable[Any]]) -> list[Any]:
+    """All answers, or the first error once every call has ended: none is left running."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
+async def _get(kube: KubeApi, zone: OneZone, key: ObjectKey) -> Manifest | None:
+    try:
+        return {"kind": key[0], **await kube.get(key[0], zone.namespace, key[1])}
+    except NotFound:
+        return None
+
+
+def _object_keys(zone: OneZone) -> list[ObjectKey]:
+    name = zone.name
+    return [
+        ("Secret", naming.authority_secret_name(name)),
+        ("Secret", naming.peers_secret_name(name)),
+        ("Secret", _auth_name(zone)),
+        ("ServiceAccount", name),
+        ("Role", name),
+        ("RoleBinding", name),
+        ("ConfigMap", naming.config_map_name(name)),
+        ("Service", naming.leader_service_name(name)),
+        ("Service", naming.any_service_name(name)),
+        ("Service", naming.servers_service_name(name)),
+        ("EndpointSlice", naming.leader_slice_name(name)),
+        ("PodDisruptionBudget", name),
+        ("StatefulSet", name),
+    ]
+
+
+def _auth_name(zone: OneZone) -> str:
+    reference = zone.spec.credentials_secret_ref
+    return reference.name if reference is not None else naming.auth_secret_name(zone.name)
+
+
+def _credentials(secret: Manifest | None) -> Credentials | None:
+    text = secret_data(secret).get(naming.AUTH_KEY, b"").decode(errors="replace").strip()
+    user, separator, password = text.partition(":")
+    return Credentials(text) if separator and user and password else None
+
+
+def _authority(secret: Manifest | None) -> ObservedAuthority | None:
+    if secret is None:
+        return None
+    annotations = _annotations(secret)
+    return ObservedAuthority(
+        zone_uuid=annotations.get(naming.UUID_ANNOTATION),
+        bootstrapped=annotations.get(naming.BOOTSTRAPPED_ANNOTATION) == "true",
+        fingerprint=fingerprint(secret_data(secret)),
+    )
+
+
+def _statefulset(live: Manifest) -> ObservedStatefulSet:
+    status = live.get("status", {})
+    generation = live["metadata"].get("generation", 0)
+    return ObservedStatefulSet(
+        replicas=live["spec"].get("replicas", 1),
+        update_revision=status.get("updateRevision"),
+        is_current=status.get("observedGeneration", -1) >= generation,
+    )
+
+
+def _pod(live: Manifest) -> ObservedPod:
+    metadata, status = live["metadata"], live.get("status", {})
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    return ObservedPod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        created=_moment(metadata.get("creationTimestamp")),
+        node=live.get("spec", {}).get("nodeName"),
+        address=status.get("podIP"),
+        is_terminating=metadata.get("deletionTimestamp") is not None,
+        revision=(metadata.get("labels") or {}).get(naming.REVISION_LABEL),
+        trouble=_trouble(status, conditions),
+    )
+
+
+def _trouble(status: dict[str, Any], conditions: dict[str, dict[str, Any]]) -> str | None:
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason')}: {scheduled.get('message', '')}".rstrip(": ")
+    for container in status.get("containerStatuses") or []:
+        waiting = container.get("state", {}).get("waiting")
+        if waiting and waiting.get("reason") not in _WAITING_IS_NORMAL:
+            text = f"{waiting.get('reason')}: {waiting.get('message', '')}".rstrip(": ")
+            ended = container.get("lastState", {}).get("terminated") or {}
+            if ended.get("exitCode") is not None:
+                # A crash loop's own message holds a back-off time, which changes all the time.
+                return f"{waiting.get('reason')}: the last run ended with {ended['exitCode']}"
+            return text
+    return None
+
+
+def _volume(live: Manifest) -> ObservedVolume:
+    return ObservedVolume(
+        name=live["metadata"]["name"],
+        zone_uuid=_annotations(live).get(naming.UUID_ANNOTATION),
+        is_bound=live.get("status", {}).get("phase") == "Bound",
+        is_terminating=live["metadata"].get("deletionTimestamp") is not None,
+    )
+
+
+def _route(live: Manifest) -> ObservedRoute:
+    annotations = _annotations(live)
+    term = annotations.get(naming.TERM_ANNOTATION, "")
+    addresses = [
+        address
+        for endpoint in live.get("endpoints") or []
+        for address in endpoint.get("addresses") or []
+    ]
+    return ObservedRoute(
+        addresses=tuple(addresses),
+        leader=annotations.get(naming.LEADER_ANNOTATION),
+        term=int(term) if term.isdecimal() else None,
+    )
+
+
+def _without_data(live: Manifest) -> Manifest:
+    if live.get("kind") != "Secret":
+        return live
+    return {key: value for key, value in live.items() if key not in {"data", "stringData"}}
+
+
+def _annotations(live: Manifest) -> dict[str, str]:
+    return live["metadata"].get("annotations") or {}
+
+
+def _moment(text: str | None) -> datetime:
+    return datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
+
+
+def _name(live: Manifest) -> str:
+    return str(live["metadata"]["name"])

@@ -1,0 +1,81 @@
+"""What the operator needs of the Kubernetes API, and the kinds that it knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from onezone_operator import naming
+from onezone_operator.models.observed import Manifest
+
+__all__ = ["KINDS", "KubeApi", "Resource"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where a kind lives in the API."""
+
+    api_version: str
+    plural: str
+
+    def path(self, namespace: str, name: str | None = None, subresource: str | None = None) -> str:
+        """URL path of the collection, an object or its subresource."""
+        root = "/api" if "/" not in self.api_version else "/apis"
+        parts = [root, self.api_version, "namespaces", namespace, self.plural]
+        return "/".join([*parts, *(part for part in (name, subresource) if part)])
+
+
+KINDS = {
+    naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
+    "ConfigMap": Resource("v1", "configmaps"),
+    "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
+    "Event": Resource("v1", "events"),
+    "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
+    "Pod": Resource("v1", "pods"),
+    "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets"),
+    "Role": Resource("rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": Resource("rbac.authorization.k8s.io/v1", "rolebindings"),
+    "Secret": Resource("v1", "secrets"),
+    "Service": Resource("v1", "services"),
+    "ServiceAccount": Resource("v1", "serviceaccounts"),
+    "StatefulSet": Resource("apps/v1", "statefulsets"),
+}
+
+
+class KubeApi(Protocol):
+    """Six verbs on namespaced objects. Each call has a deadline and raises ``KubeError`` kinds."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """One object; ``NotFound`` if there is none."""
+        ...
+
+    async def list_objects(self, kind: str, namespace: str, *, selector: str) -> list[Manifest]:
+        """Objects with these labels."""
+        ...
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """Server-side apply; fields that others own are taken over."""
+        ...
+
+    async def create(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """A new object; ``Conflict`` if the name is taken."""
+        ...
+
+    async def patch(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        change: dict[str, Any],
+        *,
+        manager: str,
+        subresource: str | None = None,
+    ) -> Manifest:
+        """JSON merge patch. With ``metadata.resourceVersion`` in it, ``Conflict`` if the object
+        has changed since.
+        """
+        ...
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly this object: another one of the name is ``Conflict``."""
+        ...

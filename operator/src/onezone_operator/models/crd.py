@@ -1,0 +1,197 @@
+"""The CRD of OneZone, from its model: structural, with rules, columns and subresources.
+
+Pure. ``crds/`` holds the outcome, and a test fails when the two differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import yaml
+
+from onezone_operator import naming
+from onezone_operator.models.onezone import OneZone, OneZoneSpec, OneZoneStatus
+
+__all__ = ["FILE_NAME", "build_crd", "render_crd"]
+
+FILE_NAME = f"{naming.PLURAL}.{naming.GROUP}.yaml"
+
+_HEADER = "# Generated from the models of onezone-operator: change those, then `make crds`.\n"
+
+_COLUMNS: tuple[tuple[str, str, str, int], ...] = (
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+    ("Servers", "string", ".status.readyServers", 0),
+    ("Leader", "string", ".status.leader", 0),
+    ("Term", "integer", ".status.term", 0),
+    ("Status", "string", ".status.plan.message", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Desired", "integer", ".spec.replicas", 1),
+    ("Endpoint", "string", ".status.endpoint", 1),
+    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
+)
+
+_KEPT = frozenset(
+    {
+        "type",
+        "format",
+        "description",
+        "default",
+        "enum",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "maxItems",
+        "maxProperties",
+        "pattern",
+        "required",
+        "nullable",
+        "anyOf",
+    }
+)
+"""Keywords of JSON schema that a structural schema may hold as they are."""
+
+
+def build_crd() -> dict[str, Any]:
+    """The CustomResourceDefinition."""
+    schema = {
+        "description": _one_line(OneZone.__doc__ or ""),
+        "type": "object",
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": _with_default(_schema(OneZoneSpec)),
+            "status": _without_defaults(_schema(OneZoneStatus)),
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": f"size(self.metadata.name) <= {naming.NAME_MAX}",
+                "message": f"metadata.name may have {naming.NAME_MAX} characters at most: "
+                "names of pods and volumes are made from it",
+            },
+            {
+                "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                "message": "metadata.name must begin with a letter and hold only a-z, 0-9 and -: "
+                "it is the name of a Service",
+            },
+        ],
+    }
+    version = {
+        "name": naming.VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+        "additionalPrinterColumns": [
+            {"name": name, "type": kind, "jsonPath": path}
+            | ({"priority": priority} if priority else {})
+            for name, kind, path, priority in _COLUMNS
+        ],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{naming.PLURAL}.{naming.GROUP}"},
+        "spec": {
+            "group": naming.GROUP,
+            "names": {
+                "kind": naming.KIND,
+                "listKind": f"{naming.KIND}List",
+                "plural": naming.PLURAL,
+                "singular": naming.SINGULAR,
+                "shortNames": [naming.SHORT_NAME],
+                "categories": [naming.CATEGORY],
+            },
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def render_crd() -> str:
+    """The CRD as the text that ``crds/`` holds."""
+    return _HEADER + yaml.dump(
+        build_crd(), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Spells every value out: anchors would make the file unreadable."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _schema(model: type[OneZoneSpec | OneZoneStatus]) -> dict[str, Any]:
+    raw = model.model_json_schema(by_alias=True, mode="validation")
+    return _structural(raw, cast("dict[str, Any]", raw.get("$defs", {})))
+
+
+def _structural(node: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """Inline what is referred to, unwrap what is optional, and drop what Kubernetes refuses."""
+    node = _resolve(node, defs)
+    result: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in _KEPT or key.startswith("x-kubernetes-"):
+            result[key] = _one_line(value) if key == "description" else value
+    if "const" in node:
+        result["enum"] = [node["const"]]
+    if "properties" in node:
+        result["properties"] = {
+            name: _property(value, defs) for name, value in node["properties"].items()
+        }
+    if "items" in node:
+        result["items"] = _structural(node["items"], defs)
+    if isinstance(node.get("additionalProperties"), dict):
+        result["additionalProperties"] = _structural(node["additionalProperties"], defs)
+    if result.get("default", ...) is None:
+        del result["default"]
+    return result
+
+
+def _property(node: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    result = _structural(node, defs)
+    is_optional = any(each.get("type") == "null" for each in node.get("anyOf", ()))
+    if result.get("type") != "object" or is_optional or result.get("required"):
+        return result
+    return _with_default(result)
+
+
+def _with_default(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object that is complete without input is made by the API server, so that rules and
+    readers find its defaults there. Rules see a default as it is written: it must be whole.
+    """
+    properties = schema.get("properties", {})
+    default = {name: value["default"] for name, value in properties.items() if "default" in value}
+    return {**schema, "default": default} if default else schema
+
+
+def _resolve(node: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in node:
+        target = _resolve(defs[node["$ref"].rpartition("/")[2]], defs)
+        return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+    branches = [each for each in node.get("anyOf", ()) if each.get("type") != "null"]
+    if len(branches) == 1:
+        rest = {key: value for key, value in node.items() if key != "anyOf"}
+        return {**_resolve(branches[0], defs), **rest}
+    return node
+
+
+def _without_defaults(node: Any) -> Any:
+    """A status is written whole by the operator: the API server shall add nothing to it."""
+    if isinstance(node, dict):
+        return {key: _without_defaults(value) for key, value in node.items() if key != "default"}
+    return node
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,147 @@
+"""Frozen facts about one zone, as one pass found them.
+
+``kube.observe`` and ``zone.client`` fill these in; ``reconcile`` reads nothing else. What could
+not be read is absent here, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+__all__ = [
+    "Manifest",
+    "Member",
+    "ObjectKey",
+    "ObservedAuthority",
+    "ObservedPod",
+    "ObservedRoute",
+    "ObservedStatefulSet",
+    "ObservedVolume",
+    "ObservedZone",
+    "ServerReport",
+]
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+ObjectKey = tuple[str, str]
+"""Kind and name of an object in the zone's namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A server in the zone's server set, as one server tells it.
+
+    Attributes:
+        lag: entries behind the leader's log; None where the teller does not lead.
+        last_contact_seconds: since the leader heard of it; None if never, or not the leader.
+    """
+
+    id: int
+    name: str
+    endpoint: str
+    voter: bool
+    lag: int | None = None
+    last_contact_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What one server said of itself at ``/status``."""
+
+    name: str
+    zone_uuid: str
+    server_id: int | None
+    state: str
+    term: int
+    leader_id: int | None
+    commit: int
+    serving: bool
+    initialised: bool
+    configuration_committed: bool
+    members: tuple[Member, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPod:
+    """A server's pod."""
+
+    name: str
+    uid: str
+    ready: bool
+    created: datetime
+    node: str | None = None
+    address: str | None = None
+    is_terminating: bool = False
+    revision: str | None = None
+    trouble: str | None = None
+    """Why it does not run, as Kubernetes says it: unschedulable, image, crash loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedStatefulSet:
+    """The one StatefulSet; its manifest is among the objects."""
+
+    replicas: int
+    update_revision: str | None
+    is_current: bool
+    """Whether its controller has seen the newest spec: only then is update_revision true."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedVolume:
+    """A server's claim."""
+
+    name: str
+    zone_uuid: str | None = None
+    is_bound: bool = False
+    is_terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedAuthority:
+    """The zone's certificate authority, without its key."""
+
+    zone_uuid: str | None
+    bootstrapped: bool
+    fingerprint: str | None
+    """None when the Secret holds no usable authority."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRoute:
+    """Where the leader Service leads."""
+
+    addresses: tuple[str, ...] = ()
+    leader: str | None = None
+    term: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedZone:
+    """Everything one pass knows.
+
+    Attributes:
+        objects: the zone's objects as they are, by kind and name; absent ones are absent.
+        certificates: end of validity by server, of those that the present authority issued.
+        reports: by server name; a server that did not answer is absent.
+        has_credentials: whether the Secret with oneadmin's credentials can be used.
+    """
+
+    objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
+    authority: ObservedAuthority | None = None
+    has_credentials: bool = False
+    certificates: Mapping[str, datetime] = field(default_factory=dict)
+    statefulset: ObservedStatefulSet | None = None
+    pods: tuple[ObservedPod, ...] = ()
+    volumes: tuple[ObservedVolume, ...] = ()
+    route: ObservedRoute | None = None
+    reports: Mapping[str, ServerReport] = field(default_factory=dict)
+
+    def pod(self, name: str) -> ObservedPod | None:
+        """The pod of a server."""
+        return next((each for each in self.pods if each.name == name), None)

@@ -1,0 +1,429 @@
+"""The OneZone resource: what a user declares and what the operator reports.
+
+``models.crd`` makes the CRD of these classes, so a docstring here is what ``kubectl explain``
+shows. Rules in CEL stand beside the fields they guard, with the message a user gets.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from onezone_operator.models.quantity import Quantity
+
+__all__ = [
+    "Condition",
+    "Endpoint",
+    "Metadata",
+    "OneZone",
+    "OneZoneSpec",
+    "OneZoneStatus",
+    "PlanStatus",
+    "RaftSettings",
+    "Resources",
+    "Scheduling",
+    "ServerStatus",
+    "Storage",
+]
+
+
+def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
+    return {"x-kubernetes-validations": [{"rule": rule, "message": text} for rule, text in rules]}
+
+
+def _map_list(key: str) -> dict[str, Any]:
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+Name = Annotated[str, Field(max_length=253)]
+Text = Annotated[str, Field(max_length=1024)]
+StringMap = dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        frozen=True,
+        extra="ignore",
+    )
+
+
+class RaftSettings(_Model):
+    """Timers and log of the consensus, OpenNebula's RAFT attributes."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                "self.electionTimeoutMs >= 3 * self.heartbeatMs",
+                (
+                    "raft.electionTimeoutMs must be at least three times raft.heartbeatMs: "
+                    "one lost heartbeat must not start an election"
+                ),
+            )
+        )
+    )
+
+    election_timeout_ms: Annotated[int, Field(ge=300, le=60000)] = 1000
+    """Milliseconds without a heartbeat after which a follower stands for election."""
+
+    heartbeat_ms: Annotated[int, Field(ge=50, le=10000)] = 150
+    """Milliseconds between two heartbeats of the leader."""
+
+    rpc_timeout_ms: Annotated[int, Field(ge=100, le=60000)] = 1000
+    """Milliseconds after which one message to a peer is given up."""
+
+    log_retention: Annotated[int, Field(ge=1000, le=10_000_000)] = 250_000
+    """Entries kept in the log; a server that is further behind is sent a snapshot."""
+
+    log_purge_seconds: Annotated[int, Field(ge=1, le=86400)] = 60
+    """Seconds between two purges of the log."""
+
+    log_purge_limit: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+    """Entries that one purge deletes at most."""
+
+
+class Database(_Model):
+    """Where the zone's tables and log are kept."""
+
+    backend: Literal["sqlite"] = "sqlite"
+    """Kind of database. sqlite: embedded, one file on the server's own volume."""
+
+
+class RetentionPolicy(_Model):
+    """What happens to a volume that no server needs any more."""
+
+    when_deleted: Literal["Retain", "Delete"] = "Retain"
+    """When the OneZone is deleted. Retain also keeps the Secret with oneadmin's credentials, and a
+    OneZone of the same name takes up the kept volumes."""
+
+    when_scaled: Literal["Retain", "Delete"] = "Retain"
+    """When a server is removed because replicas went down."""
+
+
+class Storage(_Model):
+    """The volume of each server."""
+
+    size: Quantity = "10Gi"
+    """Size of the volume. It cannot be changed yet once the zone exists."""
+
+    storage_class_name: Name | None = None
+    """StorageClass of the volume; the cluster's default when absent."""
+
+    persistent_volume_claim_retention_policy: RetentionPolicy = Field(
+        default_factory=RetentionPolicy
+    )
+    """Whether volumes outlive their servers."""
+
+
+class MetalLB(_Model):
+    """How MetalLB chooses the address."""
+
+    address: Annotated[str, Field(max_length=100)] | None = None
+    """Address to pin, or two of them (IPv4,IPv6) separated by a comma."""
+
+    pool: Name | None = None
+    """IPAddressPool to take the address from."""
+
+
+class Endpoint(_Model):
+    """The Service that leads to the leader."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                "!has(self.nodePort) || self.type != 'ClusterIP'",
+                "endpoint.nodePort needs endpoint.type NodePort or LoadBalancer",
+            ),
+            (
+                "!has(self.metallb) || self.type == 'LoadBalancer'",
+                "endpoint.metallb needs endpoint.type LoadBalancer",
+            ),
+            (
+                "!has(self.loadBalancerIP) || self.type == 'LoadBalancer'",
+                "endpoint.loadBalancerIP needs endpoint.type LoadBalancer",
+            ),
+            (
+                "!has(self.loadBalancerIP) || !has(self.metallb) || !has(self.metallb.address)",
+                "give the address once: endpoint.metallb.address or endpoint.loadBalancerIP",
+            ),
+            (
+                "!has(self.externalTrafficPolicy) || self.type != 'ClusterIP'",
+                "endpoint.externalTrafficPolicy needs endpoint.type NodePort or LoadBalancer",
+            ),
+        )
+    )
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """Type of the Service."""
+
+    node_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port on every node; chosen by the cluster when absent."""
+
+    load_balancer_ip: Annotated[
+        Annotated[str, Field(max_length=45)] | None, Field(alias="loadBalancerIP")
+    ] = None
+    """Address to ask the cloud's load balancer for (MetalLB: use metallb.address)."""
+
+    metallb: MetalLB | None = None
+    """Settings for MetalLB."""
+
+    external_traffic_policy: Literal["Cluster", "Local"] | None = None
+    """Cluster: every node forwards to the leader. Local: only the leader's node takes traffic, so
+    that the address moves with the leader and clients' addresses are kept. Absent: Local with
+    metallb, else Cluster."""
+
+    annotations: Annotated[StringMap, Field(max_length=32)] = Field(default_factory=dict)
+    """Annotations of the Service, for other load balancers."""
+
+
+class Amounts(_Model):
+    """Amounts of resources."""
+
+    cpu: Quantity | None = None
+    """CPUs, 1 or 500m."""
+
+    memory: Quantity | None = None
+    """Bytes, 256Mi or 1Gi."""
+
+    ephemeral_storage: Annotated[Quantity | None, Field(alias="ephemeral-storage")] = None
+    """Bytes of the node's disk."""
+
+
+class Resources(_Model):
+    """What a server's container requests and may use."""
+
+    requests: Amounts = Field(default_factory=lambda: Amounts(cpu="100m", memory="128Mi"))
+    """Reserved for the server. Absent: 100m CPU and 128Mi."""
+
+    limits: Amounts = Field(default_factory=lambda: Amounts(memory="1Gi"))
+    """Upper bounds. Absent: 1Gi of memory and no bound on CPU, whose throttling would look like a
+    lost leader."""
+
+
+class Toleration(_Model):
+    """A taint that the servers tolerate."""
+
+    key: Name | None = None
+    """Key of the taint; every key when absent."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """Exists or Equal (the default)."""
+    value: Name | None = None
+    """Value that Equal compares with."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint; every effect when absent."""
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    """Seconds that NoExecute is tolerated."""
+
+
+class Scheduling(_Model):
+    """Where the servers run."""
+
+    spread: Literal["Required", "Preferred", "Off"] = "Required"
+    """How servers are kept on different nodes. Required: the numbers of servers on any two usable
+    nodes differ by one at most (three servers on three nodes, five on three are 2, 2, 1).
+    Preferred: where the scheduler can. Off: nothing is asked."""
+
+    topology_key: Annotated[str, Field(max_length=317)] = "kubernetes.io/hostname"
+    """Label of nodes that tells what is different: a host name, or a failure domain's."""
+
+    node_selector: Annotated[StringMap, Field(max_length=32)] = Field(default_factory=dict)
+    """Labels that a node must have."""
+
+    tolerations: Annotated[list[Toleration], Field(max_length=32, json_schema_extra=_ATOMIC)] = (
+        Field(default_factory=list)
+    )
+    """Taints that are tolerated."""
+
+    priority_class_name: Name | None = None
+    """PriorityClass of the pods."""
+
+
+class SecretReference(_Model):
+    """A Secret in the OneZone's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Secret."""
+
+
+class OneZoneSpec(_Model):
+    """A zone as it shall be."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                "self.allowEven || self.replicas % 2 == 1",
+                (
+                    "replicas must be odd (1, 3, 5, 7 or 9): an even number of servers survives "
+                    "no more failures than one server less; set allowEven to have it all the same"
+                ),
+            ),
+        )
+    )
+
+    replicas: Annotated[int, Field(ge=1, le=9)] = 3
+    """Number of servers. Three survive the loss of one, five of two."""
+
+    allow_even: bool = False
+    """Allow an even number of servers."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Image of oned; the operator's default when absent."""
+
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the image is pulled."""
+
+    image_pull_secrets: Annotated[
+        list[SecretReference], Field(max_length=8, json_schema_extra=_map_list("name"))
+    ] = Field(default_factory=list)
+    """Secrets to pull the image with."""
+
+    raft: RaftSettings = Field(default_factory=RaftSettings)
+    """Timers and log of the consensus."""
+
+    database: Database = Field(default_factory=Database)
+    """Where the tables are kept."""
+
+    storage: Storage = Field(default_factory=Storage)
+    """The volume of each server."""
+
+    endpoint: Endpoint = Field(default_factory=Endpoint)
+    """The Service that leads to the leader."""
+
+    resources: Resources = Field(default_factory=Resources)
+    """What a server requests and may use."""
+
+    scheduling: Scheduling = Field(default_factory=Scheduling)
+    """Where the servers run."""
+
+    credentials_secret_ref: SecretReference | None = None
+    """Secret whose key one_auth holds oneadmin:<password>. Absent: one is made."""
+
+    log_level: Literal["error", "warning", "info", "debug"] = "info"
+    """How much the servers log."""
+
+    paused: bool = False
+    """The operator reports, and changes nothing. The zone itself goes on, and so does failover."""
+
+
+class Condition(_Model):
+    """One aspect of the zone, as other tools wait for it."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """The aspect."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why, in one word."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, in a sentence, and what is awaited."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When status last changed."""
+    observed_generation: int = 0
+    """The generation of the spec that this was found for."""
+
+
+class ServerStatus(_Model):
+    """One server as the leader sees it."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """Name of the server, and of its pod."""
+    id: int | None = None
+    """The id that the zone gave it."""
+    role: str = "unknown"
+    """leader, follower, candidate, solo, unreachable, or starting (no database yet)."""
+    voter: bool = False
+    """Whether its vote counts; a server that was added becomes a voter once it has caught up."""
+    ready: bool = False
+    """Whether its pod is ready."""
+    term: int | None = None
+    """The term it is in."""
+    lag: int | None = None
+    """Entries that it is behind, rounded up to a power of two; 0 below 64."""
+    node: str | None = None
+    """Node that its pod runs on."""
+    last_contact: str | None = None
+    """When the leader last heard of it; absent while it does."""
+
+
+class PlanStatus(_Model):
+    """What the operator does next."""
+
+    step: str = ""
+    """Kind of the step."""
+    message: str = ""
+    """What is done or awaited, in a sentence."""
+
+
+class OneZoneStatus(_Model):
+    """A zone as it was found."""
+
+    observed_generation: int = 0
+    """Generation of the spec that this describes."""
+    zone_uuid: Annotated[str | None, Field(alias="zoneUUID")] = None
+    """Identity of the zone, in every database and certificate of it."""
+    bootstrapped: bool = False
+    """Whether the zone's database was made; it never is again."""
+    replicas: int = 0
+    """Number of members."""
+    ready_servers: str = ""
+    """Ready servers / members."""
+    selector: str = ""
+    """Label selector of the pods, for the scale subresource."""
+    servers: Annotated[list[ServerStatus], Field(json_schema_extra=_map_list("name"))] = Field(
+        default_factory=list
+    )
+    """The servers of the zone."""
+    leader: str | None = None
+    """Name of the leader."""
+    term: int | None = None
+    """Term of the leader."""
+    endpoint: str | None = None
+    """XML-RPC URL that leads to the leader."""
+    plan: PlanStatus = Field(default_factory=PlanStatus)
+    """What the operator does next."""
+    conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(
+        default_factory=list
+    )
+    """Ready, Quorate, LeaderElected, RoutingInSync, AllServersReady, Progressing, Degraded,
+    ConfigInSync, BackupReady and Paused."""
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of one type, None before it was first written."""
+        return next((each for each in self.conditions if each.type == kind), None)
+
+
+class Metadata(_Model):
+    """The part of an object's metadata that the operator uses."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 0
+    resource_version: str = ""
+    deletion_timestamp: str | None = None
+
+
+class OneZone(_Model):
+    """An OpenNebula front-end that survives the loss of its servers."""
+
+    metadata: Metadata
+    spec: OneZoneSpec = Field(default_factory=OneZoneSpec)
+    status: OneZoneStatus = Field(default_factory=OneZoneStatus)
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the API server is taking it away already."""
+        return self.metadata.deletion_timestamp is not None

@@ -1,0 +1,205 @@
+"""Every label, annotation and object name, and the access that the operator needs.
+
+Nothing else in the operator spells a name. What the pods rely on is the contract "a server's
+pod" in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "onezone.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "OneZone"
+PLURAL: Final = "onezones"
+SINGULAR: Final = "onezone"
+SHORT_NAME: Final = "oz"
+CATEGORY: Final = "opennebula"
+
+OPERATOR: Final = "onezone-operator"
+FIELD_MANAGER: Final = OPERATOR
+"""Owner of every field that server-side apply writes."""
+
+ROUTE_FIELD_MANAGER: Final = f"{OPERATOR}-route"
+"""Owner of a repaired route: apart from the rest, so that applying the slice leaves it alone."""
+
+SECRET_FIELD_MANAGER: Final = f"{OPERATOR}-secrets"
+"""Owner of generated secrets, which are written once and not re-rendered."""
+
+STATUS_FIELD_MANAGER: Final = f"{OPERATOR}-status"
+
+ZONE_LABEL: Final = f"{GROUP}/zone"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+POD_INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
+REVISION_LABEL: Final = "controller-revision-hash"
+SERVICE_NAME_LABEL: Final = "kubernetes.io/service-name"
+SLICE_MANAGED_BY_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
+
+DESIRED_ANNOTATION: Final = f"{GROUP}/desired"
+"""Hash of the manifest as it was applied: a removed field shows here, and only here."""
+
+CONFIG_ANNOTATION: Final = f"{GROUP}/config"
+"""On the pod template: hash of oned.conf, so that a change of it is a change of the template."""
+
+UUID_ANNOTATION: Final = f"{GROUP}/zone-uuid"
+"""On the authority's Secret (the source of truth) and on every volume."""
+
+BOOTSTRAPPED_ANNOTATION: Final = f"{GROUP}/bootstrapped"
+"""On the authority's Secret: the zone's database exists, it must never be made again."""
+
+TERM_ANNOTATION: Final = f"{GROUP}/term"
+LEADER_ANNOTATION: Final = f"{GROUP}/leader"
+
+CONTAINER: Final = "oned"
+DATA_VOLUME: Final = "data"
+CONFIG_KEY: Final = "oned.conf"
+BOOTSTRAP_KEY: Final = "bootstrap"
+AUTH_KEY: Final = "one_auth"
+AUTHORITY_KEY: Final = "ca.crt"
+
+API_PORT: Final = 2633
+PEER_PORT: Final = 2635
+ADMIN_PORT: Final = 2636
+
+NAME_MAX: Final = 40
+"""Longest name of a OneZone: names derived from it, and the StatefulSet's revision label, must
+stay within 63 characters."""
+
+MANAGED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={OPERATOR}"
+
+
+def server_name(zone: str, ordinal: int) -> str:
+    """The server's name, which is its pod's."""
+    return f"{zone}-{ordinal}"
+
+
+def server_ordinal(zone: str, server: str) -> int | None:
+    """The ordinal of a server that this operator runs, None for any other name."""
+    prefix, _, number = server.rpartition("-")
+    if prefix != zone or not number.isdecimal() or str(int(number)) != number:
+        return None
+    return int(number)
+
+
+def config_map_name(zone: str) -> str:
+    return f"{zone}-config"
+
+
+def auth_secret_name(zone: str) -> str:
+    return f"{zone}-auth"
+
+
+def authority_secret_name(zone: str) -> str:
+    return f"{zone}-ca"
+
+
+def peers_secret_name(zone: str) -> str:
+    return f"{zone}-peers"
+
+
+def leader_service_name(zone: str) -> str:
+    return zone
+
+
+def any_service_name(zone: str) -> str:
+    return f"{zone}-any"
+
+
+def servers_service_name(zone: str) -> str:
+    return f"{zone}-servers"
+
+
+def leader_slice_name(zone: str) -> str:
+    return f"{zone}-leader"
+
+
+def volume_name(zone: str, ordinal: int) -> str:
+    """The claim that the StatefulSet makes for one server."""
+    return f"{DATA_VOLUME}-{server_name(zone, ordinal)}"
+
+
+def server_host(zone: str, namespace: str, server: str) -> str:
+    """The stable DNS name of a server."""
+    return f"{server}.{servers_service_name(zone)}.{namespace}.svc"
+
+
+def server_endpoint(zone: str, namespace: str, server: str) -> str:
+    """The XML-RPC URL that a server is registered with."""
+    return f"http://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
+
+
+def server_peer(zone: str, namespace: str, server: str) -> str:
+    """``host:port`` for the server's peers."""
+    return f"{server_host(zone, namespace, server)}:{PEER_PORT}"
+
+
+def zone_endpoint(zone: str, namespace: str) -> str:
+    """The zone's own endpoint: the leader Service."""
+    return f"http://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
+
+
+def selector_labels(zone: str) -> dict[str, str]:
+    """What selects the servers' pods; immutable in the StatefulSet."""
+    return {
+        "app.kubernetes.io/name": "opennebula",
+        "app.kubernetes.io/instance": zone,
+        "app.kubernetes.io/component": "oned",
+    }
+
+
+def object_labels(zone: str) -> dict[str, str]:
+    """What every object of a zone carries."""
+    return {
+        **selector_labels(zone),
+        "app.kubernetes.io/part-of": "opennebula",
+        MANAGED_BY_LABEL: OPERATOR,
+        ZONE_LABEL: zone,
+    }
+
+
+def label_selector(zone: str) -> str:
+    """The servers' pods, as the scale subresource wants it."""
+    return ",".join(f"{key}={value}" for key, value in sorted(selector_labels(zone).items()))
+
+
+RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
+    {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [GROUP], "resources": [f"{PLURAL}/status"], "verbs": ["patch"]},
+    {
+        "apiGroups": ["apps"],
+        "resources": ["statefulsets"],
+        "verbs": ["get", "list", "watch", "create", "patch"],
+    },
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "get", "delete"]},
+    {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"]},
+    {
+        "apiGroups": [""],
+        "resources": ["services"],
+        "verbs": ["get", "create", "patch"],
+    },
+    {
+        "apiGroups": [""],
+        "resources": ["configmaps", "secrets", "serviceaccounts"],
+        "verbs": ["get", "create", "patch"],
+    },
+    # "update" is not the operator's own: it may grant to the pods only what it holds itself.
+    {
+        "apiGroups": ["discovery.k8s.io"],
+        "resources": ["endpointslices"],
+        "verbs": ["get", "list", "watch", "create", "patch", "update"],
+    },
+    {
+        "apiGroups": ["rbac.authorization.k8s.io"],
+        "resources": ["roles", "rolebindings"],
+        "verbs": ["get", "create", "patch"],
+    },
+    {
+        "apiGroups": ["policy"],
+        "resources": ["poddisruptionbudgets"],
+        "verbs": ["get", "create", "patch"],
+    },
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+)
+"""The rules of the operator's Role in every namespace that it serves. Cluster-wide, the same
+rules go into a ClusterRole. Nothing else is needed: no access to nodes, namespaces or CRDs."""

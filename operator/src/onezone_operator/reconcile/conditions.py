@@ -1,0 +1,196 @@
+"""Each condition of a zone: whether it holds, why, and what is awaited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onezone_operator import naming
+from onezone_operator.models.observed import ObservedZone
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.quorum import Diagnosis, Health, majority
+from onezone_operator.reconcile.rollout import outdated_pods
+from onezone_operator.reconcile.routing import route_difference
+from onezone_operator.reconcile.seed import is_bootstrapped
+from onezone_operator.reconcile.steps import (
+    Nothing,
+    Step,
+    Wait,
+    WaitForCatchUp,
+    describe,
+)
+from onezone_operator.resources.drift import storage_difference
+
+__all__ = ["CONDITIONS", "Verdict", "judge"]
+
+CONDITIONS = (
+    "Ready",
+    "Quorate",
+    "LeaderElected",
+    "RoutingInSync",
+    "AllServersReady",
+    "Progressing",
+    "Degraded",
+    "ConfigInSync",
+    "BackupReady",
+    "Paused",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one condition."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.status == "True"
+
+
+def judge(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step
+) -> dict[str, Verdict]:
+    """All conditions, in the order in which they are shown."""
+    quorate = _quorate(zone, observed, diagnosis)
+    routing = _routing(zone, observed, diagnosis)
+    servers = _all_servers_ready(zone, observed, diagnosis)
+    verdicts = {
+        "Quorate": quorate,
+        "LeaderElected": _leader_elected(zone, observed, diagnosis),
+        "RoutingInSync": routing,
+        "AllServersReady": servers,
+        "Progressing": _progressing(step),
+        "Degraded": _degraded(zone, observed, diagnosis, step),
+        "ConfigInSync": _config_in_sync(zone, observed),
+        "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
+        "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
+        if zone.spec.paused
+        else Verdict("False", "NotPaused"),
+    }
+    verdicts["Ready"] = _ready(quorate, routing, servers)
+    return {kind: verdicts[kind] for kind in CONDITIONS}
+
+
+def _ready(quorate: Verdict, routing: Verdict, servers: Verdict) -> Verdict:
+    for each in (quorate, routing):
+        if not each.holds:
+            return Verdict("False", each.reason, each.message)
+    if not servers.holds:
+        return Verdict("False", servers.reason, f"The zone serves. {servers.message}")
+    return Verdict("True", "AllServersReady", servers.message)
+
+
+def _quorate(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
+    if not is_bootstrapped(zone, observed):
+        return Verdict("False", "NotBootstrapped", "The zone's database is not made yet")
+    voters = len(diagnosis.voters)
+    healthy = diagnosis.healthy_voters
+    count = f"{healthy} of {voters} voters follow the leader, {majority(voters)} are needed"
+    match diagnosis.health:
+        case Health.HEALTHY | Health.PARTIAL:
+            return Verdict("True", str(diagnosis.health), count)
+        case Health.UNKNOWN:
+            return Verdict("Unknown", str(Health.UNKNOWN), "No server answers the operator")
+        case Health.UNCERTAIN:
+            return Verdict("Unknown", str(Health.UNCERTAIN), count)
+        case Health.NO_LEADER:
+            return Verdict("Unknown", str(Health.NO_LEADER), "A quorum answers, but none leads")
+        case Health.NO_QUORUM:
+            answering = sum(each.name in observed.reports for each in diagnosis.voters)
+            return Verdict(
+                "False",
+                str(Health.NO_QUORUM),
+                f"{answering} of {voters} voters answer, {majority(voters)} are needed",
+            )
+        case Health.SPLIT:
+            return Verdict("False", str(Health.SPLIT), "Two servers claim to lead in one term")
+
+
+def _leader_elected(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
+    if diagnosis.leader is not None:
+        leader = diagnosis.leader
+        return Verdict("True", "Elected", f"{leader.name} leads in term {leader.term}")
+    if not is_bootstrapped(zone, observed):
+        return Verdict("False", "NotBootstrapped", "The zone's database is not made yet")
+    if diagnosis.health in {Health.UNKNOWN, Health.UNCERTAIN}:
+        return Verdict("Unknown", str(diagnosis.health), "A leader is not confirmed by a quorum")
+    return Verdict("False", str(diagnosis.health), "No server leads with a quorum")
+
+
+def _routing(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
+    if diagnosis.leader is None:
+        reason = "NoLeader" if is_bootstrapped(zone, observed) else "NotBootstrapped"
+        return Verdict("Unknown", reason, "Without a leader there is nothing to compare with")
+    difference = route_difference(observed, diagnosis)
+    if difference is not None:
+        return Verdict("False", "RouteDiffers", difference)
+    return Verdict("True", "LeadsToLeader", f"The Service leads to {diagnosis.leader.name}")
+
+
+def _all_servers_ready(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
+    desired = zone.spec.replicas
+    good = [
+        member.name for member in diagnosis.voters if _is_good(observed, diagnosis, member.name)
+    ]
+    count = f"{len(good)} of {desired} servers are ready voters"
+    away = sorted(member.name for member in diagnosis.members if member.name not in good)
+    if away:
+        return Verdict("False", "ServersNotReady", f"{count}; not {', '.join(away)}")
+    if len(good) != desired:
+        return Verdict("False", "SizeDiffers", count)
+    return Verdict("True", "AllReady", count)
+
+
+def _is_good(observed: ObservedZone, diagnosis: Diagnosis, name: str) -> bool:
+    pod = observed.pod(name)
+    return pod is not None and pod.ready and not pod.is_terminating and name in diagnosis.healthy
+
+
+def _progressing(step: Step) -> Verdict:
+    if isinstance(step, Nothing):
+        return Verdict("False", step.reason, step.message)
+    if isinstance(step, Wait):
+        return Verdict("True", step.reason, step.message)
+    return Verdict("True", type(step).__name__, describe(step))
+
+
+def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step) -> Verdict:
+    """Something that was there is missing, or the operator is stuck. Growing is neither."""
+    if isinstance(step, Wait) and step.is_trouble:
+        return Verdict("True", step.reason, step.message)
+    if not is_bootstrapped(zone, observed):
+        return Verdict("False", "NotBootstrapped")
+    if diagnosis.leader is None:
+        return Verdict("True", str(diagnosis.health), "The zone has no confirmed leader")
+    new = step.server if isinstance(step, WaitForCatchUp) else None
+    away = sorted(
+        member.name
+        for member in diagnosis.members
+        if member.voter and member.name != new and not _is_good(observed, diagnosis, member.name)
+    )
+    if away:
+        return Verdict("True", "ServersNotReady", f"Not healthy: {', '.join(away)}")
+    return Verdict("False", "Healthy")
+
+
+def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
+    statefulset = observed.statefulset
+    live = observed.objects.get(("StatefulSet", zone.name))
+    if statefulset is None or live is None:
+        return Verdict("Unknown", "NotCreated", "There are no servers yet")
+    difference = storage_difference(zone, live)
+    if difference is not None:
+        return Verdict(
+            "False", "StorageChangeUnsupported", f"{difference}; volumes cannot be changed yet"
+        )
+    if not statefulset.is_current:
+        return Verdict("Unknown", "TemplateChanging", f"{naming.OPERATOR} wrote a new template")
+    outdated = [pod.name for pod in outdated_pods(observed)]
+    if outdated:
+        return Verdict(
+            "False", "OlderTemplate", f"Pods of an older template: {', '.join(outdated)}"
+        )
+    return Verdict("True", "UpToDate", "Every pod runs the present template")

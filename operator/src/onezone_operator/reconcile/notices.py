@@ -1,0 +1,74 @@
+"""What users are told by Events: once for each transition, never for a state that lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onezone_operator.models.onezone import OneZoneStatus
+from onezone_operator.reconcile.steps import (
+    RecordBootstrap,
+    RegisterMember,
+    RemoveMember,
+    RepairRoute,
+    ReplacePod,
+    SetReplicas,
+    Step,
+    describe,
+)
+
+__all__ = ["Notice", "notice_of_step", "notices_of_change"]
+
+_GOOD_WHEN_TRUE = ("Ready", "Quorate", "AllServersReady", "ConfigInSync")
+_BAD_WHEN_TRUE = ("Degraded",)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One Event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def notice_of_step(step: Step) -> Notice | None:
+    """The Event of a step that was carried out; None for steps that only prepare."""
+    match step:
+        case RecordBootstrap():
+            return Notice("Normal", "ZoneBootstrapped", "The zone's database was made")
+        case RegisterMember():
+            return Notice("Normal", "ServerAdded", describe(step))
+        case RemoveMember():
+            return Notice("Normal", "ServerRemoved", describe(step))
+        case SetReplicas():
+            return Notice("Normal", "PodsResized", describe(step))
+        case ReplacePod():
+            return Notice("Normal", "PodReplaced", describe(step))
+        case RepairRoute():
+            return Notice("Warning", "RouteRepaired", describe(step))
+        case _:
+            return None
+
+
+def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Notice, ...]:
+    """Events for what became different between two statuses."""
+    notices = []
+    if after.leader is not None and (after.leader, after.term) != (before.leader, before.term):
+        notices.append(
+            Notice("Normal", "LeaderElected", f"{after.leader} leads in term {after.term}")
+        )
+    for kind in (*_GOOD_WHEN_TRUE, *_BAD_WHEN_TRUE):
+        old, new = before.condition(kind), after.condition(kind)
+        if new is None or (old is None and new.status != "True"):
+            continue
+        if old is not None and old.status == new.status:
+            continue
+        is_good = (new.status == "True") == (kind in _GOOD_WHEN_TRUE)
+        if old is None and kind in _BAD_WHEN_TRUE and is_good:
+            continue
+        reason = kind if new.status == "True" else f"Not{kind}"
+        notices.append(
+            Notice("Normal" if is_good else "Warning", reason, new.message or new.reason)
+        )
+    return tuple(notices)

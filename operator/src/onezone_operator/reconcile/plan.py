@@ -1,0 +1,158 @@
+"""``plan``: the facts of one pass → exactly one step.
+
+Order: what is half done is repaired first; without a leader and a quorum nothing is changed; then
+the route, the number of servers, and last the pods of an older template. What is not done yet is
+said by the step that is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from onezone_operator import naming
+from onezone_operator.models.observed import ObservedZone
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.membership import (
+    known_size,
+    plan_lost_quorum,
+    plan_membership,
+)
+from onezone_operator.reconcile.quorum import Diagnosis, Health, diagnose
+from onezone_operator.reconcile.rollout import plan_broken_pod, plan_rollout
+from onezone_operator.reconcile.routing import plan_route
+from onezone_operator.reconcile.seed import (
+    initial_replicas,
+    is_bootstrapped,
+    plan_bootstrap,
+    plan_secrets,
+    zone_uuid,
+)
+from onezone_operator.reconcile.steps import ApplyObjects, Nothing, Step, Wait
+from onezone_operator.resources.children import Shape, build_children
+from onezone_operator.resources.drift import find_drift
+from onezone_operator.resources.metadata import is_foreign
+
+__all__ = ["plan"]
+
+_NOT_QUORATE = {
+    Health.NO_LEADER: "A quorum of servers answers, but none leads; waiting for an election",
+    Health.NO_QUORUM: "Fewer servers answer than a quorum takes; waiting for them to come back",
+    Health.SPLIT: "Two servers claim to lead in one term; nothing is changed, look at their logs",
+    Health.UNCERTAIN: "A server leads, but a quorum does not confirm it yet",
+    Health.UNKNOWN: "No server answers; waiting for one",
+}
+
+
+def plan(
+    zone: OneZone, observed: ObservedZone, now: datetime, *, address_type: str = "IPv4"
+) -> Step:
+    """Decide the one step of a pass.
+
+    Args:
+        zone: spec and last status; ``spec.image`` filled in.
+        observed: the facts.
+        now: the time, UTC.
+        address_type: family of the pods' addresses.
+    """
+    if zone.is_deleted:
+        return Nothing("Deleted", "The OneZone is being deleted")
+    if zone.spec.paused:
+        return Nothing("Paused", "The operator is paused for this zone (spec.paused)")
+    foreign = _plan_foreign(zone, observed)
+    if foreign is not None:
+        return foreign
+    diagnosis = diagnose(observed, zone_uuid=zone_uuid(zone, observed))
+    step = _plan_objects(zone, observed, diagnosis, now, address_type)
+    if step is not None:
+        return step
+    shape = _shape(zone, observed, diagnosis, address_type)
+    return (
+        plan_bootstrap(zone, observed)
+        or plan_broken_pod(observed, now)
+        or _plan_without_quorum(zone, observed, diagnosis, shape)
+        or plan_route(zone, observed, diagnosis, now)
+        or plan_membership(zone, observed, diagnosis, shape)
+        or plan_rollout(observed, diagnosis)
+        or _plan_steady(zone, observed, diagnosis)
+    )
+
+
+def _plan_objects(
+    zone: OneZone,
+    observed: ObservedZone,
+    diagnosis: Diagnosis,
+    now: datetime,
+    address_type: str,
+) -> Step | None:
+    """Secrets first, then all other objects: each is what its builder says, or is written."""
+    pods = observed.statefulset.replicas if observed.statefulset is not None else 0
+    servers = max(zone.spec.replicas, pods, known_size(zone, diagnosis))
+    secrets = plan_secrets(zone, observed, servers=servers, now=now)
+    if secrets is not None:
+        return secrets
+    differing, reasons = [], []
+    for manifest in build_children(zone, _shape(zone, observed, diagnosis, address_type)):
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        drift = find_drift(manifest, observed.objects.get((kind, name)))
+        if drift:
+            differing.append(manifest)
+            reasons.append(f"{kind}/{name}: {drift[0]}")
+    return ApplyObjects(tuple(differing), tuple(reasons)) if differing else None
+
+
+def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_type: str) -> Shape:
+    """What the objects depend on. The number of pods is what it is: membership changes it."""
+    statefulset = observed.statefulset
+    replicas = initial_replicas(zone, observed) if statefulset is None else statefulset.replicas
+    bootstrapped = is_bootstrapped(zone, observed)
+    return Shape(
+        zone_uuid=str(zone_uuid(zone, observed)),
+        replicas=replicas,
+        voters=len(diagnosis.voters) or replicas,
+        bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
+        address_type=address_type,
+        live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
+    )
+
+
+def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
+    for (kind, name), live in observed.objects.items():
+        reference = zone.spec.credentials_secret_ref
+        if reference is not None and (kind, name) == ("Secret", reference.name):
+            continue
+        if not is_foreign(zone, live):
+            continue
+        if live.get("metadata", {}).get("deletionTimestamp"):
+            return Wait("OldObjectTerminating", f"Waiting until an older {kind} {name} is gone")
+        return Wait(
+            "NameTaken",
+            f"{kind} {name} belongs to something else, or to an earlier OneZone that is still "
+            "being deleted; rename the OneZone, or delete it",
+            is_trouble=True,
+        )
+    return None
+
+
+def _plan_without_quorum(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, shape: Shape
+) -> Step | None:
+    if diagnosis.is_quorate:
+        return None
+    step = plan_lost_quorum(zone, observed, diagnosis, shape)
+    if step is not None:
+        return step
+    message = _NOT_QUORATE.get(diagnosis.health, "Waiting for a leader")
+    trouble = [f"{pod.name}: {pod.trouble}" for pod in observed.pods if pod.trouble]
+    return Wait(str(diagnosis.health), "; ".join([message, *trouble]), is_trouble=True)
+
+
+def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Step:
+    for member in diagnosis.members:
+        pod = observed.pod(member.name)
+        if member.name not in diagnosis.healthy or pod is None or not pod.ready:
+            trouble = f": {pod.trouble}" if pod is not None and pod.trouble else ""
+            return Wait(
+                "ServerNotReady", f"Waiting until {member.name} is back{trouble}", is_trouble=True
+            )
+    servers = len(diagnosis.members)
+    return Nothing("AsDesired", f"{servers} of {zone.spec.replicas} servers, all healthy")

@@ -1,0 +1,212 @@
+"""The closed set of steps. A pass takes exactly one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onezone_operator.models.observed import Manifest
+
+__all__ = [
+    "ApplyObjects",
+    "CreateAuthority",
+    "CreateCredentials",
+    "IssueCertificates",
+    "Nothing",
+    "RecordBootstrap",
+    "RegisterMember",
+    "RemoveMember",
+    "RepairRoute",
+    "ReplacePod",
+    "SetCredentialsOwner",
+    "SetReplicas",
+    "Step",
+    "Wait",
+    "WaitForCatchUp",
+    "describe",
+    "is_change",
+    "rounded_lag",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAuthority:
+    """Make the zone's certificate authority, and with it, unless known, the zone's uuid."""
+
+    zone_uuid: str | None
+    bootstrapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCredentials:
+    """Make oneadmin's credentials."""
+
+    owned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetCredentialsOwner:
+    """Let the credentials go with the OneZone, or stay with the volumes."""
+
+    owned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IssueCertificates:
+    """Issue peers' certificates for these servers, and leave valid ones alone."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyObjects:
+    """Write the objects that differ from what they shall be."""
+
+    manifests: tuple[Manifest, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBootstrap:
+    """Note for ever that the zone's database exists."""
+
+    zone_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterMember:
+    """Add a server to the zone, as a learner."""
+
+    server: str
+    endpoint: str
+    peer: str
+    leader: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    """Remove a server from the zone; if it leads it hands over by itself."""
+
+    server: str
+    server_id: int
+    leader: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetReplicas:
+    """Let the pods follow the members."""
+
+    manifest: Manifest
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacePod:
+    """Delete a server's pod, so that it comes back from the present template."""
+
+    server: str
+    uid: str
+    is_leader: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRoute:
+    """Point the leader Service at the leader, unless it was written in a later term."""
+
+    leader: str
+    address: str
+    node: str | None
+    pod_uid: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForCatchUp:
+    """A server that was added copies the zone's state and becomes a voter by itself."""
+
+    server: str
+    lag: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something must happen that is not the operator's to do."""
+
+    reason: str
+    message: str
+    is_trouble: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """All is as it shall be."""
+
+    reason: str
+    message: str
+
+
+_LAG_SHOWN = 64
+
+Step = (
+    CreateAuthority
+    | CreateCredentials
+    | SetCredentialsOwner
+    | IssueCertificates
+    | ApplyObjects
+    | RecordBootstrap
+    | RegisterMember
+    | RemoveMember
+    | SetReplicas
+    | ReplacePod
+    | RepairRoute
+    | WaitForCatchUp
+    | Wait
+    | Nothing
+)
+
+
+def rounded_lag(lag: int) -> int:
+    """A lag as it is shown: 0 below 64, else the next power of two, so that a busy zone's status
+    is not rewritten in every pass.
+    """
+    return 0 if lag < _LAG_SHOWN else 1 << (lag - 1).bit_length()
+
+
+def is_change(step: Step) -> bool:
+    """Whether the step writes anything."""
+    return not isinstance(step, WaitForCatchUp | Wait | Nothing)
+
+
+def describe(step: Step) -> str:  # noqa: PLR0912 - one short sentence for each kind
+    """What the step is about to do, in a sentence."""
+    match step:
+        case CreateAuthority():
+            return "Making the zone's certificate authority"
+        case CreateCredentials():
+            return "Making oneadmin's credentials"
+        case SetCredentialsOwner(owned=owned):
+            fate = "go with the OneZone" if owned else "stay with the volumes"
+            return f"Letting the credentials {fate}"
+        case IssueCertificates(servers=servers):
+            return f"Issuing certificates for {', '.join(servers)}"
+        case ApplyObjects(manifests=manifests):
+            names = [f"{each['kind']}/{each['metadata']['name']}" for each in manifests]
+            return f"Writing {', '.join(names)}"
+        case RecordBootstrap():
+            return "Recording that the zone's database exists"
+        case RegisterMember(server=server):
+            return f"Adding server {server} to the zone"
+        case RemoveMember(server=server):
+            return f"Removing server {server} from the zone"
+        case SetReplicas(before=before, after=after):
+            return f"Changing the number of pods from {before} to {after}"
+        case ReplacePod(server=server, reason=reason):
+            return f"Replacing the pod of {server}: {reason}"
+        case RepairRoute(leader=leader, term=term):
+            return f"Pointing the leader Service at {leader} (term {term})"
+        case WaitForCatchUp(server=server, lag=lag):
+            behind = f", up to {rounded_lag(lag)} entries behind" if lag else ""
+            return f"Waiting until {server} has caught up and votes{behind}"
+        case Wait(message=message) | Nothing(message=message):
+            return message

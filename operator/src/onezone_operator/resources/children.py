@@ -1,0 +1,67 @@
+"""All objects of a zone together, in the order in which they must come to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.resources.configuration import build_config_map
+from onezone_operator.resources.metadata import with_digest
+from onezone_operator.resources.servers import build_disruption_budget, build_stateful_set
+from onezone_operator.resources.services import (
+    build_access,
+    build_any_service,
+    build_leader_service,
+    build_leader_slice,
+    build_servers_service,
+)
+
+__all__ = ["Shape", "build_children", "build_sized_stateful_set"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the objects depend on beside the spec.
+
+    Attributes:
+        zone_uuid: identity of the zone.
+        replicas: pods that the StatefulSet shall have.
+        voters: members whose vote counts.
+        bootstrap: the server that may make the zone's database, or empty.
+        address_type: IPv4 or IPv6.
+        live_stateful_set: the StatefulSet as it is.
+    """
+
+    zone_uuid: str
+    replicas: int
+    voters: int
+    bootstrap: str
+    address_type: str = "IPv4"
+    live_stateful_set: Manifest | None = None
+
+
+def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
+    """Everything but Secrets. The StatefulSet is last: its pods need all the rest."""
+    children = (
+        *build_access(zone),
+        build_config_map(zone, bootstrap=shape.bootstrap),
+        build_leader_service(zone),
+        build_any_service(zone),
+        build_servers_service(zone),
+        build_leader_slice(zone, address_type=shape.address_type),
+        build_disruption_budget(zone, voters=shape.voters),
+    )
+    return (*(with_digest(each) for each in children), build_sized_stateful_set(zone, shape))
+
+
+def build_sized_stateful_set(zone: OneZone, shape: Shape) -> Manifest:
+    """The StatefulSet alone, with its hash."""
+    return with_digest(
+        build_stateful_set(
+            zone,
+            replicas=shape.replicas,
+            zone_uuid=shape.zone_uuid,
+            live=shape.live_stateful_set,
+        )
+    )
