@@ -19,6 +19,8 @@ from onezone_operator.resources.services import (
 
 __all__ = ["Shape", "build_children", "build_sized_stateful_set"]
 
+_CLAIMS = "volumeClaimTemplates"
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -57,11 +59,9 @@ def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
 
 def build_sized_stateful_set(zone: OneZone, shape: Shape) -> Manifest:
     """The StatefulSet alone, with its hash."""
-    return with_digest(
-        build_stateful_set(
-            zone,
-            replicas=shape.replicas,
-            zone_uuid=shape.zone_uuid,
-            live=shape.live_stateful_set,
-        )
+    manifest = build_stateful_set(
+        zone, replicas=shape.replicas, zone_uuid=shape.zone_uuid, live=shape.live_stateful_set
     )
+    # Claims are taken over as the API server spells them, which is no change of the operator's.
+    hashed = {key: value for key, value in manifest["spec"].items() if key != _CLAIMS}
+    return with_digest(manifest, of={**manifest, "spec": hashed})

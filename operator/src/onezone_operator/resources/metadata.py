@@ -46,12 +46,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def with_digest(manifest: Manifest) -> Manifest:
-    """The manifest with its own hash as an annotation."""
+def with_digest(manifest: Manifest, *, of: Manifest | None = None) -> Manifest:
+    """The manifest with a hash as an annotation: its own, or the one of another manifest."""
     metadata = manifest["metadata"]
     annotations = {
         **metadata.get("annotations", {}),
-        naming.DESIRED_ANNOTATION: digest(manifest),
+        naming.DESIRED_ANNOTATION: digest(manifest if of is None else of),
     }
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
