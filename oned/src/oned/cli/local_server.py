@@ -41,6 +41,9 @@ _FREE_PORTS = (20_000, 32_000)
 """Below the range from which the kernel takes ports for outgoing connections, so that a server
 that is down does not lose its port to one of them."""
 _ATTEMPTS = 200
+_ENDED = (b"Z", b"X")
+"""States in /proc of a process that has ended, collected or not."""
+
 _INHERITED_NOT = ("ONED_", "ONE_")
 
 
@@ -121,12 +124,16 @@ class LocalServer:
         """Whether process ``pid`` is this server, not dead, and not another one's by now."""
         if pid <= 0:
             return False
+        process = Path(f"/proc/{pid}")
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = (process / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            command = (process / "cmdline").read_bytes()
         except OSError:
             return False
-        # A process that has ended and is not collected yet has no command line.
-        return os.fsencode(self.config.path) in command.split(b"\0")
+        if state in _ENDED:
+            return False
+        # Between exec and its first instruction a process has no command line yet.
+        return not command or os.fsencode(self.config.path) in command.split(b"\0")
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to the server, unless ``pid`` is no longer its own."""
