@@ -54,3 +54,7 @@ class Front(Protocol):
     async def transfer_leadership(self, to: ServerId | None = None) -> bool:
         """Hand over to ``to`` or the best follower; False when nobody took over in time."""
         ...
+
+    async def reset_server(self, server_id: ServerId) -> None:
+        """Send a server a fresh snapshot whatever its log holds; an unknown id is no error."""
+        ...

@@ -8,11 +8,11 @@ of one or more object types, *rights* is a sum of ``Right``. Text form and error
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 
 from oned.state.callers import Caller
-from oned.state.entry import Change, Reader, Statement
+from oned.state.entry import Reader, Statement
 from oned.state.permissions import Right
 
 TABLE = "acl"
@@ -171,6 +171,16 @@ class Rule:
                 )
         return found
 
+    def with_id(self, oid: int) -> Rule:
+        return replace(self, oid=oid)
+
+    def is_individual(self, kind: ObjectType) -> bool:
+        """Whether the rule is about single objects of ``kind``."""
+        return bool(self.resource & kind and self.resource & INDIVIDUAL)
+
+    def names_zone(self, zone_id: int) -> bool:
+        return self.zone == INDIVIDUAL | zone_id
+
     def names_user(self, uid: int) -> bool:
         return self.user == INDIVIDUAL | uid
 
@@ -298,9 +308,9 @@ def insert(rule: Rule) -> Statement:
     )
 
 
-def delete(rules: Iterable[Rule]) -> Change:
+def delete(rules: Iterable[Rule]) -> tuple[Statement, ...]:
     """Remove rules by id."""
-    return Change(tuple(Statement("DELETE FROM acl WHERE oid = ?", (rule.oid,)) for rule in rules))
+    return tuple(Statement("DELETE FROM acl WHERE oid = ?", (rule.oid,)) for rule in rules)
 
 
 _USERS_CREATE = (

@@ -1,0 +1,89 @@
+"""Calls that the leader must answer, sent on with the caller's own session."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from oned.api.responses import UNKNOWN, Failure, internal
+
+HOPS_HEADER = "X-One-Hops"
+"""How often a call was sent on; a call that goes round in circles ends with an error."""
+
+HOPS_MAX = 2
+"""Follower to leader, and to the successor of a leader that hands over meanwhile."""
+
+TIMEOUT_SECONDS = 10.0
+"""For the whole exchange, as in OpenNebula."""
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+CONNECTIONS_MAX = 256
+IDLE_SECONDS = 5.0
+"""Shorter than what the other side allows, so that a reused connection is an open one."""
+
+_ANSWERED_WITHOUT_RUNNING = frozenset({400, 404, 405, 408, 411, 413, 414, 415, 429, 431, 503})
+_OK = 200
+
+
+class Forwarder:
+    """An HTTP client to the other servers' endpoints."""
+
+    def __init__(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
+        )
+        self._session: aiohttp.ClientSession | None = None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS
+                ),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def forward(self, endpoint: str, body: bytes, *, hops: int, writes: bool) -> bytes:
+        """The answer of the server at ``endpoint``, byte by byte.
+
+        Args:
+            endpoint: its XML-RPC URL.
+            body: the call as it came in.
+            hops: how often it was sent on before.
+            writes: whether it can change anything.
+
+        Raises:
+            Failure: there is no answer. For a write that may have been carried out it says so.
+        """
+        headers = {"Content-Type": "text/xml", HOPS_HEADER: str(hops + 1)}
+        try:
+            async with self._client().post(
+                endpoint, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                if response.status == _OK:
+                    return await response.read()
+                if response.status in _ANSWERED_WITHOUT_RUNNING:
+                    raise internal(
+                        f"Cannot process request, the leader answered HTTP {response.status}"
+                    )
+                raise _lost(f"the leader answered HTTP {response.status}", writes=writes)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL):
+            # No connection: the call cannot have reached the leader.
+            raise internal("Cannot process request, the leader cannot be reached") from None
+        except TimeoutError:
+            raise _lost("the leader did not answer in time", writes=writes) from None
+        except aiohttp.ClientError:
+            raise _lost("the connection to the leader was lost", writes=writes) from None
+
+
+def _lost(reason: str, *, writes: bool) -> Failure:
+    if writes:
+        return internal(UNKNOWN.format(reason=reason))
+    return internal(f"Cannot process request, {reason}")

@@ -1,0 +1,164 @@
+"""The public port: HTTP around the flow of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from oned.api import methods
+from oned.api.calls import Services
+from oned.api.flow import Envelope, Flow, RequestHook
+from oned.api.forwarding import HOPS_HEADER, HOPS_MAX, Forwarder
+from oned.api.ports import Front
+from oned.api.registry import Registry
+from oned.api.xmlrpc import Fault, FaultCode, write_fault
+from oned.config import Config
+
+PATH = "/RPC2"
+CONSISTENCY_HEADER = "X-One-Consistency"
+LINEARIZABLE = "linearizable"
+
+BODY_MAX = 8 * 2**20
+"""Bytes of a request, whatever MESSAGE_SIZE allows: a change goes through the log in one entry."""
+
+STOP_SECONDS = 2.0
+"""How long a stop waits for calls under way."""
+
+_CONTENT_TYPE = "text/xml"
+_log = structlog.get_logger()
+
+
+class ApiServer:
+    """XML-RPC on ``LISTEN_ADDRESS:PORT``.
+
+    Args:
+        front: the replicated database.
+        config: oned.conf.
+        requests: called once a call with method, outcome and seconds.
+        registry: the methods; all of this server when not given.
+        forwarder: for calls that the leader must answer.
+    """
+
+    def __init__(
+        self,
+        front: Front,
+        config: Config,
+        *,
+        requests: RequestHook | None = None,
+        registry: Registry | None = None,
+        forwarder: Forwarder | None = None,
+    ) -> None:
+        self._config = config
+        self._forwarder = forwarder or Forwarder()
+        self._flow = Flow(
+            Services(front, config), registry or methods.all_methods(), self._forwarder, requests
+        )
+        self._body_max = min(config.xmlrpc.message_size, BODY_MAX)
+        self._calls = 0
+        self._runner: web.ServerRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        limits = self._config.xmlrpc
+        server = web.Server(
+            self._handle,
+            request_factory=self._request,
+            access_log=None,
+            keepalive_timeout=limits.keepalive_timeout_seconds,
+            auto_decompress=False,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+        await self._runner.setup()
+        self._site = web.TCPSite(
+            self._runner,
+            self._config.listen_address,
+            self._config.port,
+            backlog=limits.max_conn_backlog,
+        )
+        await self._site.start()
+        _log.info("listening for calls", address=self._config.listen_address, port=self.port)
+
+    async def stop(self) -> None:
+        """Stop listening, and wait a little for calls under way."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await self._forwarder.close()
+
+    @property
+    def port(self) -> int:
+        """The port in use, also when it was chosen by the system."""
+        assert self._runner is not None
+        return int(self._runner.addresses[0][1])
+
+    def _request(
+        self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any
+    ) -> web.BaseRequest:
+        """A request whose body is bounded while it is read."""
+        return web.BaseRequest(
+            message,
+            payload,
+            protocol,
+            writer,
+            task,
+            asyncio.get_running_loop(),
+            client_max_size=self._body_max,
+        )
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != PATH:
+            return web.Response(status=404, text=f"Calls are taken at {PATH}\n")
+        if request.method != "POST":
+            return web.Response(
+                status=405, text="Calls are sent with POST\n", headers={"Allow": "POST"}
+            )
+        if self._calls >= self._config.xmlrpc.max_conn:
+            return web.Response(
+                status=503, text="Too many calls, try again\n", headers={"Retry-After": "1"}
+            )
+        self._calls += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self._calls -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if (request.content_length or 0) > self._body_max:
+            return self._too_large()
+        try:
+            async with asyncio.timeout(self._config.xmlrpc.timeout_seconds):
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._too_large()
+        except TimeoutError:
+            return web.Response(status=408, text="The request did not arrive in time\n")
+        headers = request.headers
+        answer = await self._flow.answer(
+            Envelope(
+                body,
+                hops=_hops(headers.get(HOPS_HEADER)),
+                linearizable=headers.get(CONSISTENCY_HEADER, "").lower() == LINEARIZABLE,
+            )
+        )
+        return web.Response(body=answer, content_type=_CONTENT_TYPE)
+
+    def _too_large(self) -> web.Response:
+        fault = Fault(FaultCode.LIMIT, f"A request has {self._body_max} bytes at most")
+        response = web.Response(body=write_fault(fault), content_type=_CONTENT_TYPE)
+        response.force_close()
+        return response
+
+
+def _hops(text: str | None) -> int:
+    """How often a call was sent on; what cannot be understood counts as too often."""
+    if text is None:
+        return 0
+    return int(text) if text in ("1", "2") else HOPS_MAX
