@@ -1,19 +1,20 @@
 """The exception tree of the daemon.
 
-    OnedError
-    ├── ConfigError             oned.conf or the environment is wrong (line, allowed values)
-    ├── TemplateError           a template or configuration text does not parse
-    ├── StorageError            the database cannot be opened, read or written
-    │   ├── ForeignDatabase     it belongs to another zone or another server
-    │   └── Nondeterminism      a committed statement failed here: this server stops
-    ├── PeerError               certificates or peer settings are unusable
-    └── ProposalError           a change was not made
-        ├── NotLeader           certainly not made: this server does not lead (any more)
-        ├── Busy                certainly not made: too much is in flight, try again
-        ├── MembershipPending   certainly not made: another membership change is under way
-        ├── Rejected            certainly not made, though committed: its statements contradict
-        │                       the tables in the same way on every server (duplicate key)
-        └── OutcomeUnknown      it may have been made, or may be made later
+OnedError
+├── ConfigError             oned.conf or the environment is wrong (line, allowed values)
+├── TemplateError           a template or configuration text does not parse
+├── StorageError            the database cannot be opened, read or written
+│   ├── ForeignDatabase     it belongs to another zone or another server
+│   └── Nondeterminism      a committed statement failed here: this server stops
+├── PeerError               certificates or peer settings are unusable
+├── HookError               a hook failed; it is tried again, and leadership stays as it is
+└── ProposalError           a change was not made
+    ├── NotLeader           certainly not made: this server does not lead (any more)
+    ├── Busy                certainly not made: too much is in flight, try again
+    ├── MembershipPending   certainly not made: another membership change is under way
+    ├── Rejected            certainly not made, though committed: its statements contradict
+    │                       the tables in the same way on every server (duplicate key)
+    └── OutcomeUnknown      it may have been made, or may be made later
 """
 
 
@@ -43,6 +44,10 @@ class Nondeterminism(StorageError):
 
 class PeerError(OnedError):
     """Certificates or peer settings are unusable."""
+
+
+class HookError(OnedError):
+    """A hook failed; it is tried again while its role lasts."""
 
 
 class ProposalError(OnedError):
