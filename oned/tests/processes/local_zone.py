@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
+import xmlrpc.client
 from pathlib import Path
 
 import pyone
@@ -113,7 +114,7 @@ class Writer(threading.Thread):
                 oid = client.document.allocate(f'NAME="{name}"\nPAYLOAD="{"x" * 200}"', 7)
                 self.acknowledged[int(oid)] = name
                 self.last_success = time.monotonic()
-            except (pyone.OneException, OSError, pyone.xmlrpc.client.ProtocolError):
+            except (pyone.OneException, OSError, xmlrpc.client.Error):
                 turn += 1
                 self.stopping.wait(0.02)
             except Exception as error:  # noqa: BLE001 (what no client should ever see)

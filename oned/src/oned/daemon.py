@@ -1,0 +1,277 @@
+"""Composition root: opens, wires and starts the parts of one server, and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from oned import pki
+from oned.api.server import ApiServer
+from oned.config import Config, Environment
+from oned.errors import ConfigError, ForeignDatabase, Nondeterminism
+from oned.hooks.runner import HookRunner
+from oned.node import Node, Observers, Settings
+from oned.raft.machine import Options
+from oned.raft.types import Configuration, Member, ServerId
+from oned.state.bootstrap import bootstrap_change
+from oned.storage.store import Store
+from oned.telemetry import logs
+from oned.telemetry.admin import AdminServer
+from oned.telemetry.metrics import Metrics
+from oned.transport.peers import Peers
+
+SEED = ServerId(0)
+"""Id of the server that makes the zone."""
+
+SERVICES = ("sunstone", "onegate", "oneflow", "oneform", "oneks")
+"""OpenNebula's own services, each of which reads serveradmin's credentials from a file."""
+
+EXIT_FAILED = 1
+
+_log = structlog.get_logger()
+
+
+def run(config: Config, environment: Environment) -> int:
+    """Serve until a signal; the exit code.
+
+    Raises:
+        OnedError: the server cannot be started as configured.
+    """
+    logs.setup(config.log.debug_level)
+    return uvloop.run(_serve(config, environment))
+
+
+def init(config: Config, environment: Environment) -> int:
+    """Make the database of a new zone; the exit code.
+
+    Raises:
+        OnedError: there is one already, or credentials are missing.
+    """
+    store = Store(environment.var / "one.db")
+    try:
+        zone_uuid = ""
+        if not config.federation.solo:
+            certificate = config.peer.directory / f"{environment.server_name}.crt"
+            zone_uuid = pki.identity(certificate).zone_uuid
+        _bootstrap(store, config, environment, zone_uuid=zone_uuid)
+    finally:
+        store.close()
+    return 0
+
+
+# --- database --------------------------------------------------------------------
+
+
+def _credentials(environment: Environment) -> tuple[str, str]:
+    path = environment.auth_file
+    try:
+        name, colon, password = path.read_text().strip().partition(":")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}. A new zone needs oneadmin's credentials there: "
+            f"echo oneadmin:PASSWORD > {path}"
+        ) from error
+    if not (name and colon and password):
+        raise ConfigError(f"{path} must hold one line, oneadmin:PASSWORD")
+    return name, password
+
+
+def _bootstrap(store: Store, config: Config, environment: Environment, *, zone_uuid: str) -> None:
+    """Make a zone: with this server as its only voter, or solo with no server at all."""
+    solo = config.federation.solo
+    server = None
+    if not solo:
+        server = Member(
+            SEED,
+            environment.server_name,
+            environment.server_endpoint,
+            environment.server_peer,
+            disk=store.facts.disk,
+            voter=True,
+        )
+    password = secrets.token_hex(16)
+    change = bootstrap_change(
+        oneadmin=_credentials(environment),
+        serveradmin_password=password,
+        zone_endpoint=config.federation.master_oned or environment.zone_endpoint,
+        server=server,
+        now=int(time.time()),
+    )
+    store.bootstrap(
+        change,
+        zone_uuid=zone_uuid,
+        server_id=ServerId(-1) if server is None else SEED,
+        configuration=Configuration(() if server is None else (server,)),
+    )
+    _write_service_credentials(environment.var / ".one", f"serveradmin:{password}\n")
+    _log.info("zone created", server=environment.server_name, solo=solo)
+
+
+def _write_service_credentials(directory: Path, text: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for service in SERVICES:
+        path = directory / f"{service}_auth"
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w") as file:  # noqa: PTH123 (a descriptor)
+                file.write(text)
+
+
+def _settle_identity(
+    store: Store, config: Config, environment: Environment, zone_uuid: str | None
+) -> None:
+    """Make the database fit who this server is, or refuse to go on with it.
+
+    ``zone_uuid`` is the zone in this server's certificate; None for a solo server.
+    """
+    facts = store.facts
+    if not facts.initialised:
+        if config.federation.solo:
+            _bootstrap(store, config, environment, zone_uuid="")
+        elif environment.may_bootstrap and zone_uuid is not None:
+            _bootstrap(store, config, environment, zone_uuid=zone_uuid)
+        return
+    if zone_uuid is None:
+        return
+    if facts.zone_uuid not in ("", zone_uuid):
+        raise ForeignDatabase(
+            f"the database is of zone {facts.zone_uuid}, the certificate of zone {zone_uuid}: "
+            f"give this server the right volume, or an empty one"
+        )
+    wanted = config.federation.server_id
+    server_id = facts.server_id if wanted == "AUTO" else ServerId(wanted)
+    if server_id < 0:
+        raise ConfigError("SERVER_ID = AUTO needs a zone that knows this server: set its number")
+    if not facts.zone_uuid or server_id != facts.server_id:
+        if facts.server_id >= 0 and facts.zone_uuid:
+            raise ForeignDatabase(
+                f"the database is of server {facts.server_id}, oned.conf says {server_id}"
+            )
+        # Born solo: from now on it is a server of the zone that its certificate names.
+        store.adopt(zone_uuid=zone_uuid, server_id=server_id, hard_state=facts.hard_state)
+
+
+# --- life ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Parts:
+    store: Store
+    node: Node
+    peers: Peers | None
+    api: ApiServer
+    admin: AdminServer
+    hooks: HookRunner
+
+
+def _settings(config: Config, environment: Environment) -> Settings:
+    raft = config.raft
+    wanted = config.federation.server_id
+    return Settings(
+        options=Options(
+            election_timeout=raft.election_timeout_ms / 1000,
+            heartbeat=raft.broadcast_timeout_ms / 1000,
+        ),
+        log_retention=raft.log_retention,
+        limit_purge=raft.limit_purge,
+        purge_interval=raft.log_purge_timeout_seconds,
+        solo=config.federation.solo,
+        fixed_id=None if wanted == "AUTO" else ServerId(wanted),
+        name=environment.server_name,
+    )
+
+
+def _build(config: Config, environment: Environment) -> _Parts:
+    store = Store(environment.var / "one.db")
+    node = Node(store, _settings(config, environment), environment.var / "snapshots")
+    peers = None
+    if not config.federation.solo:
+        peers = Peers(
+            directory=config.peer.directory,
+            name=environment.server_name,
+            host=config.peer.listen_address,
+            port=config.peer.port,
+            events=node,
+        )
+    _settle_identity(store, config, environment, peers.zone_uuid if peers else None)
+    node.restart_core()
+    metrics = Metrics(environment.server_name)
+    hooks = HookRunner(
+        leader=config.leader_hook,
+        follower=config.follower_hook,
+        environment=environment,
+        server_id=lambda: int(node.core.server_id),
+        report=metrics.hook,
+    )
+    node.observers = Observers(
+        leading=hooks.became_leader,
+        following=hooks.became_follower,
+        batch=metrics.batch,
+        commit=metrics.commit,
+    )
+    admin = AdminServer(
+        config.admin.listen_address,
+        config.admin.port,
+        node.report,
+        metrics,
+        lambda: not node.failed.done(),
+    )
+    api = ApiServer(node, config, requests=metrics.call)
+    return _Parts(store, node, peers, api, admin, hooks)
+
+
+async def _serve(config: Config, environment: Environment) -> int:
+    for warning in config.warnings:
+        _log.warning("oned.conf", warning=warning)
+    parts = _build(config, environment)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await parts.admin.start()
+        await parts.api.start()
+        await parts.node.start(parts.peers)
+        _log.info("serving", server=environment.server_name, port=config.port)
+        return await _until_stopped(parts, stopped)
+    finally:
+        await _stop(parts)
+
+
+async def _until_stopped(parts: _Parts, stopped: asyncio.Event) -> int:
+    parts.node.failed.add_done_callback(lambda _failed: stopped.set())
+    await stopped.wait()
+    if not parts.node.failed.done():
+        _log.info("stopping")
+        return 0
+    error = parts.node.failed.exception()
+    _log.error("stopping, the database failed", error=str(error))
+    if isinstance(error, Nondeterminism) and len(parts.node.core.voters) > 1:
+        _quarantine(parts.store)
+    return EXIT_FAILED
+
+
+def _quarantine(store: Store) -> None:
+    """Put a database that has diverged aside: the zone sends this server a new one."""
+    aside = store.path.with_name(f"{store.path.name}.diverged-{int(time.time())}")
+    store.path.rename(aside)
+    _log.error("database put aside, a snapshot replaces it at the next start", path=str(aside))
+
+
+async def _stop(parts: _Parts) -> None:
+    """Leadership first, so that callers find the successor while this server still answers."""
+    await parts.node.hand_over()
+    await parts.hooks.close()
+    await parts.api.stop()
+    await parts.node.stop()
+    await parts.admin.stop()
+    parts.store.close()
