@@ -26,6 +26,9 @@ __all__ = [
 TERM_ANNOTATION = "onezone.dev/term"
 LEADER_ANNOTATION = "onezone.dev/leader"
 
+TERM_DIGITS = 19
+"""A longer number is no term."""
+
 Slice = Mapping[str, Any]
 """An EndpointSlice of ``discovery.k8s.io/v1`` as JSON has it."""
 
@@ -113,8 +116,9 @@ def decide(observed: Slice, *, term: int, me: Me) -> Decision:
     # and a route that nobody moves is better than one that two servers pull at.
     if known == term and leader not in ("", me.name):
         return Yield(known, leader)
+    fence = {TERM_ANNOTATION: str(term), LEADER_ANNOTATION: me.name}
     wanted = {
-        "metadata": {"annotations": {TERM_ANNOTATION: str(term), LEADER_ANNOTATION: me.name}},
+        "metadata": {"annotations": fence},
         "endpoints": [me.endpoint()],
         "ports": me.ports(),
     }
@@ -126,7 +130,7 @@ def decide(observed: Slice, *, term: int, me: Me) -> Decision:
             **observed,
             "metadata": {
                 **kept,
-                "annotations": {**annotations, **wanted["metadata"]["annotations"]},
+                "annotations": {**annotations, **fence},
             },
             "endpoints": wanted["endpoints"],
             "ports": wanted["ports"],
@@ -138,7 +142,7 @@ def term_of(observed: Slice) -> int | None:
     """The term that a slice was written in; ``None`` when it states none that can be read."""
     annotations = (observed.get("metadata") or {}).get("annotations") or {}
     text = str(annotations.get(TERM_ANNOTATION, ""))
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= TERM_DIGITS else None
 
 
 def _contains(observed: Any, wanted: Any) -> bool:

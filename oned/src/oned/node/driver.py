@@ -169,11 +169,15 @@ class Node:
             await peers.start()
         self._schedule()
 
-    async def stop(self) -> None:
-        """Hand over leadership if anybody can take it, then stop."""
+    async def hand_over(self) -> None:
+        """Give leadership away, so that a stop costs no election timeout."""
         if self.core.leadership is not None and len(self.core.voters) > 1:
             taken = await self.transfer_leadership()
             _log.info("leadership handed over" if taken else "nobody took over leadership")
+
+    async def stop(self) -> None:
+        """Hand over leadership if anybody can take it, then stop."""
+        await self.hand_over()
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -77,6 +77,11 @@ class Store:
         ).fetchall()
         self._unapplied: deque[Entry] = deque(_entry(row) for row in rows)
 
+    @property
+    def path(self) -> Path:
+        """The database's file."""
+        return self._engine.path
+
     def close(self) -> None:
         self._reader.close()
         self._engine.close()
