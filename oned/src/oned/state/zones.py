@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
+from oned.config.kinds import Endpoint, HostPort
 from oned.constants import PEER_PORT
 from oned.raft.types import Member, ServerId
 from oned.state import xml
@@ -79,13 +80,15 @@ def server_fault(attributes: Mapping[str, str], zone: Zone) -> str | None:
     for name in ("NAME", "ENDPOINT"):
         if not attributes.get(name):
             return f"Missing {name} in SERVER"
-    endpoint = attributes["ENDPOINT"]
-    if urlsplit(endpoint).scheme not in ("http", "https") or not _host(endpoint):
-        return f"ENDPOINT {endpoint} is not an http or https URL"
-    peer = peer_endpoint(attributes)
-    host, _, port = peer.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        return f"ENDPOINT_PEER {peer} is not host:port"
+    for name, value, kind in (
+        ("ENDPOINT", attributes["ENDPOINT"], Endpoint()),
+        ("ENDPOINT_PEER", attributes.get("ENDPOINT_PEER"), HostPort()),
+    ):
+        try:
+            if value:
+                kind.parse(value)
+        except ValueError as error:
+            return f"{name} {value} must be {error}"
     for server in zone.servers.values():
         for name in ("NAME", "ENDPOINT"):
             if server.get(name) == attributes[name]:
@@ -93,19 +96,13 @@ def server_fault(attributes: Mapping[str, str], zone: Zone) -> str | None:
     return None
 
 
-def _host(endpoint: str) -> str:
-    """Host of a URL, in brackets when it is an IPv6 address; empty when there is none."""
-    try:
-        host = urlsplit(endpoint).hostname or ""
-    except ValueError:
-        return ""
-    return f"[{host}]" if ":" in host else host
-
-
 def peer_endpoint(attributes: Mapping[str, str]) -> str:
     """``host:port`` where a server listens for its peers."""
     given = attributes.get("ENDPOINT_PEER")
-    return given or f"{_host(attributes['ENDPOINT'])}:{PEER_PORT}"
+    if given:
+        return given
+    host = urlsplit(attributes["ENDPOINT"]).hostname or ""
+    return f"[{host}]:{PEER_PORT}" if ":" in host else f"{host}:{PEER_PORT}"
 
 
 def member(server_id: int, attributes: Mapping[str, str], *, voter: bool = False) -> Member:
