@@ -31,7 +31,7 @@ from oned.api.xmlrpc import (
     write_success,
 )
 from oned.errors import NotLeader, ProposalError
-from oned.raft.types import NO_SERVER, Role
+from oned.raft.types import NO_SERVER, RaftStatus, Role
 from oned.state import users
 from oned.state.callers import ONEADMIN, Caller
 
@@ -127,17 +127,16 @@ class Flow:
 
     async def _run(self, method: Method, parsed: MethodCall, envelope: Envelope) -> bytes:
         caller = self._authenticate(method, parsed)
-        front = self._services.front
-        role = front.status().role
+        status = self._services.front.status()
         if method.where is Where.LEADER or envelope.linearizable:
-            if role is Role.FOLLOWER:
+            if status.role is Role.FOLLOWER:
                 return await self._forward(method, envelope)
-            if role is Role.CANDIDATE:
+            if status.role is Role.CANDIDATE:
                 raise internal(responses.IN_ELECTION)
-            if not front.status().serving:
+            if not status.serving:
                 raise internal(responses.REPLICATING)
         try:
-            return await self._execute(method, parsed, envelope, caller)
+            return await self._execute(method, parsed, envelope, caller, status)
         except NotLeader:
             # Certainly not done here, so that whoever leads now may do it.
             return await self._forward(method, envelope)
@@ -179,11 +178,15 @@ class Flow:
         return not self._services.front.reader.rows(sql, (ONEADMIN,))
 
     async def _execute(
-        self, method: Method, parsed: MethodCall, envelope: Envelope, caller: Caller
+        self,
+        method: Method,
+        parsed: MethodCall,
+        envelope: Envelope,
+        caller: Caller,
+        status: RaftStatus,
     ) -> bytes:
-        """Run the method on this server."""
+        """Run the method on this server, whose ``status`` is that of right now."""
         services = self._services
-        status = services.front.status()
         if not method.when_disabled and services.zone_disabled:
             raise internal(responses.ZONE_DISABLED)
         arguments = method.bind(parsed.parameters[1:])
