@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Backoff", "Occasion", "Resident", "Side", "wait_until_set"]
+__all__ = ["Backoff", "Occasion", "Resident", "Side"]
 
 
 class Side(StrEnum):
@@ -79,11 +77,3 @@ class Backoff:
         while True:
             yield pause
             pause = min(pause * 2, self.most)
-
-
-async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, at most so long; whether it is set."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()

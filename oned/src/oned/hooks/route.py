@@ -7,9 +7,12 @@ compare-and-swap on ``resourceVersion`` a late write of an old leader cannot tur
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from oned.errors import HookError
 
 __all__ = [
     "LEADER_ANNOTATION",
@@ -20,6 +23,7 @@ __all__ = [
     "Write",
     "Yield",
     "decide",
+    "decide_release",
     "term_of",
 ]
 
@@ -105,6 +109,9 @@ def decide(observed: Slice, *, term: int, me: Me) -> Decision:
         observed: the slice, with its ``metadata.resourceVersion``.
         term: that this server leads in.
         me: this server.
+
+    Raises:
+        HookError: the slice is of another address family than this server's address.
     """
     metadata = observed.get("metadata") or {}
     annotations = metadata.get("annotations") or {}
@@ -116,6 +123,12 @@ def decide(observed: Slice, *, term: int, me: Me) -> Decision:
     # and a route that nobody moves is better than one that two servers pull at.
     if known == term and leader not in ("", me.name):
         return Yield(known, leader)
+    family = f"IPv{ipaddress.ip_address(me.address).version}"
+    if observed.get("addressType", family) != family:
+        raise HookError(
+            f"the EndpointSlice is of addressType {observed['addressType']}, "
+            f"and this pod's address is {me.address}"
+        )
     fence = {TERM_ANNOTATION: str(term), LEADER_ANNOTATION: me.name}
     wanted = {
         "metadata": {"annotations": fence},
@@ -136,6 +149,20 @@ def decide(observed: Slice, *, term: int, me: Me) -> Decision:
             "ports": wanted["ports"],
         }
     )
+
+
+def decide_release(observed: Slice, *, term: int, me: Me) -> Write | Keep:
+    """What a leader of ``term`` that steps down does: take itself out, and nobody else.
+
+    The fence stays, so that a leader of an earlier term is kept out all the same.
+    """
+    metadata = observed.get("metadata") or {}
+    leader = (metadata.get("annotations") or {}).get(LEADER_ANNOTATION)
+    addresses = [each.get("addresses") for each in observed.get("endpoints") or ()]
+    if term_of(observed) != term or leader != me.name or addresses != [[me.address]]:
+        return Keep()
+    kept = {key: value for key, value in metadata.items() if key != "managedFields"}
+    return Write({**observed, "metadata": kept, "endpoints": []})
 
 
 def term_of(observed: Slice) -> int | None:
