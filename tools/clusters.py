@@ -9,6 +9,7 @@ made from packages (tests/e2e/kindlab) where none does.
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -23,6 +24,7 @@ RELEASE = "onezone-operator"
 CHART = commands.ROOT / "charts" / "onezone-operator"
 KIND_CONFIG = commands.ROOT / "kind-config.yaml"
 KUBECONFIG = Path.home() / ".cache" / "onezone" / "kubeconfig"
+LOCK = KUBECONFIG.parent / "lock"
 LAB_HOME = Path(os.environ.get("KINDLAB_HOME", Path.home() / ".cache" / "kindlab"))
 LAB_KUBECONFIG = LAB_HOME / "kubeconfig"
 LAB_BIN = LAB_HOME / "bin"
@@ -196,9 +198,12 @@ def prepare() -> Cluster:
     """A cluster with the operator of these sources on it: what `up` and the e2e tests start
     from.
     """
-    cluster = ensure()
-    names = images.build()
-    install_operator(load(cluster, names))
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as lock:
+        # `make up` in one terminal and `make e2e` in another would trip over each other's Helm.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cluster = ensure()
+        install_operator(load(cluster, images.build()))
     return cluster
 
 

@@ -200,7 +200,7 @@ def build_rbac() -> str:
     """The operator's rules."""
     parts = [
         "# What the operator may do\n",
-        "The chart grants this in each watched namespace (a Role), or everywhere (a ClusterRole).\n",
+        "The chart grants this in each watched namespace (a Role) or everywhere (a ClusterRole).\n",
         "| API group | resources | verbs |\n|---|---|---|",
     ]
     for rule in naming.RBAC_RULES:
