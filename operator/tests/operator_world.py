@@ -71,6 +71,9 @@ class World:
     zones_made: int = 0
     pod_stays: int = 0
     """Ticks that a pod takes to go."""
+    refusal: str = ""
+    """What every change of the server set is refused with."""
+    _reconciler: Reconciler | None = None
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
     _ids: Any = field(default_factory=itertools.count)
 
@@ -363,6 +366,8 @@ class World:
 
     def _check_call(self, address: str, session: str) -> None:
         assert session.startswith("oneadmin:")
+        if self.refusal:
+            raise ZoneRefused(self.refusal)
         if self.leader is None or not self.has_quorum():
             raise ZoneUnreachable("no leader")
         pod = self.objects.get(("Pod", self.leader))
@@ -440,14 +445,18 @@ class World:
     # Passes
 
     def reconciler(self) -> Reconciler:
-        settings = Settings(oned_image="oned:1")
-        return Reconciler(self, self, settings, clock=lambda: self.now)
+        """The operator's process; a new one after it was cut off."""
+        if self._reconciler is None:
+            settings = Settings(oned_image="oned:1")
+            self._reconciler = Reconciler(self, self, settings, clock=lambda: self.now)
+        return self._reconciler
 
     async def run_pass(self) -> Outcome | None:
         """A pass; None if the operator was cut off in it."""
         try:
             return await self.reconciler().run_pass(NAMESPACE, ZONE)
         except CutOffError:
+            self._reconciler = None
             return None
 
     def is_as_desired(self) -> bool:

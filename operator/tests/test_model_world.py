@@ -242,6 +242,43 @@ async def test_foreign_object_is_left_alone():
     assert set(world.objects) == {(naming.KIND, ZONE), ("Service", "zone")}
 
 
+async def test_object_that_someone_keeps_changing_does_not_hold_up_the_rest():
+    world = await grown(3)
+    world.declare(replicas=5)
+    calls = world.calls
+    for _ in range(60):
+        world.objects[("Service", "zone")]["spec"]["ports"][0]["port"] = 99
+        await world.run_pass()
+        world.step()
+    assert len(world.voters()) == 5
+    assert world.calls - calls < 60
+    assert world.zone().status.condition("ConfigInSync").reason == "ObjectsContested"
+    world.step(60)
+    await world.run_pass()
+    assert world.objects[("Service", "zone")]["spec"]["ports"][0]["port"] == 2633
+
+
+async def test_refused_step_is_told_and_tried_again():
+    world = await grown(3)
+    world.refusal = "Not authorized"
+    world.declare(replicas=5)
+    for _ in range(3):
+        with contextlib.suppress(OperatorError):
+            await world.run_pass()
+    writes = world.writes
+    for _ in range(5):
+        world.step()
+        with pytest.raises(OperatorError):
+            await world.run_pass()
+    status = world.zone().status
+    assert status.condition("Degraded").reason == "StepFailed"
+    assert "Not authorized" in status.plan.message
+    assert world.writes == writes
+    world.refusal = ""
+    await settle(world)
+    assert world.zone().status.condition("Degraded").status == "False"
+
+
 async def test_gone_zone_ends():
     world = World()
     outcome = await world.reconciler().run_pass(NAMESPACE, ZONE)

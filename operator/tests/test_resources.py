@@ -58,6 +58,21 @@ SPECS = {
 }
 
 
+class Readable(yaml.SafeDumper):
+    """Shows a text of several lines as such, and no anchors."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def as_text(dumper, text):
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+Readable.add_representer(str, as_text)
+
+
 def children(spec, **shape):
     return build_children(
         build_zone(**spec),
@@ -71,7 +86,7 @@ def by_key(objects):
 
 @pytest.mark.parametrize("name", SPECS)
 def test_objects_are_as_in_the_golden_file(name):
-    text = yaml.safe_dump_all(children(SPECS[name]), sort_keys=False, width=100)
+    text = yaml.dump_all(children(SPECS[name]), Dumper=Readable, sort_keys=False, width=100)
     path = GOLDEN / f"children-{name}.yaml"
     if os.environ.get("ONEZONE_REWRITE"):
         path.write_text(text)

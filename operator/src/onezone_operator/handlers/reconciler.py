@@ -7,15 +7,16 @@ route that is wrong is dated by it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
 from pydantic import ValidationError
 
 from onezone_operator.config import Settings
-from onezone_operator.errors import KubeError, OperatorError
+from onezone_operator.errors import Forbidden, Invalid, KubeError, OperatorError, ZoneRefused
 from onezone_operator.execute import Executor
+from onezone_operator.handlers.memory import ZoneMemory
 from onezone_operator.handlers.metrics import PASS_SECONDS, STATUS_WRITES, STEPS
 from onezone_operator.kube.apply import write_status
 from onezone_operator.kube.events import create_event
@@ -40,6 +41,10 @@ __all__ = ["Outcome", "Reconciler"]
 _AT_ONCE = 0.05
 """Seconds to the next pass after a change: its effect is the next pass's first fact."""
 
+_LASTING = (Forbidden, Invalid, ZoneRefused)
+"""Refusals: trouble that users must see, since trying again will hardly help. Everything else may
+be over at the next pass."""
+
 log = structlog.get_logger()
 
 
@@ -63,6 +68,7 @@ class Reconciler:
     zone_api: ZoneApi
     settings: Settings
     clock: Callable[[], datetime] = _now
+    memories: dict[tuple[str, str], ZoneMemory] = field(default_factory=dict)
 
     async def run_pass(self, namespace: str, name: str) -> Outcome:
         """One pass.
@@ -73,11 +79,13 @@ class Reconciler:
         with PASS_SECONDS.time():
             raw = await read_zone(self.kube, namespace, name)
             if raw is None:
+                self.memories.pop((namespace, name), None)
                 return Outcome("The OneZone is gone", None)
             try:
                 zone = self._parse(raw)
             except ValidationError as error:
-                return Outcome(f"The OneZone cannot be read: {_first_error(error)}", 60.0)
+                # The CRD refuses such a spec: it is older or newer than the operator.
+                raise OperatorError(f"the OneZone is unreadable: {_first_error(error)}") from error
             return await self._run(zone)
 
     async def _run(self, zone: OneZone) -> Outcome:
@@ -86,19 +94,23 @@ class Reconciler:
             pod.name: pod.address for pod in observation.zone.pods if pod.address is not None
         }
         reports = await self.zone_api.read_reports(addresses)
-        observed = replace(observation.zone, reports=reports)
+        memory = self.memories.setdefault((zone.namespace, zone.name), ZoneMemory())
+        contested = memory.contested(self.clock())
+        observed = replace(observation.zone, reports=reports, contested=contested)
         step = plan(zone, observed, self.clock(), address_type=self.settings.address_type)
         if not zone.is_deleted:
-            zone = await self._report(zone, observed, step)
+            # A step that failed is told as failed until it succeeds or another is planned.
+            told = _failed(memory) if step == memory.failed_step else step
+            zone = await self._report(zone, observed, told)
         executor = Executor(self.kube, self.zone_api, zone, observed, observation.credentials)
         try:
             sentence = await executor.execute(step)
-        except OperatorError as error:
-            # A step that cannot be carried out is trouble that users must see, unless the
-            # API server itself is the trouble.
-            if not isinstance(error, KubeError):
-                await self._report(zone, observed, Wait("StepFailed", str(error), True))
+        except _LASTING as error:
+            memory.failed_step, memory.failure = step, f"{describe(step)}: {error}"
+            await self._report(zone, observed, _failed(memory))
             raise
+        memory.failed_step = None
+        memory.note_step(step, self.clock())
         if is_change(step):
             STEPS.labels(type(step).__name__).inc()
             log.info("step done", zone=zone.name, namespace=zone.namespace, step=sentence)
@@ -156,6 +168,10 @@ class Reconciler:
                 return self.settings.progress_seconds
             case _:
                 return _AT_ONCE
+
+
+def _failed(memory: ZoneMemory) -> Wait:
+    return Wait("StepFailed", memory.failure, is_trouble=True)
 
 
 def _first_error(error: ValidationError) -> str:

@@ -129,6 +129,7 @@ class ObservedZone:
         objects: the zone's objects as they are, by kind and name; absent ones are absent.
         certificates: end of validity by server, of those that the present authority issued.
         reports: by server name; a server that did not answer is absent.
+        contested: objects that someone else keeps changing back; left alone for a while.
         has_credentials: whether the Secret with oneadmin's credentials can be used.
     """
 
@@ -141,6 +142,7 @@ class ObservedZone:
     volumes: tuple[ObservedVolume, ...] = ()
     route: ObservedRoute | None = None
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
+    contested: frozenset[ObjectKey] = frozenset()
 
     def pod(self, name: str) -> ObservedPod | None:
         """The pod of a server."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.quorum import Diagnosis, Health, majority
@@ -186,8 +185,15 @@ def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
         return Verdict(
             "False", "StorageChangeUnsupported", f"{difference}; volumes cannot be changed yet"
         )
+    if observed.contested:
+        names = ", ".join(sorted(f"{kind} {name}" for kind, name in observed.contested))
+        return Verdict("False", "ObjectsContested", f"Someone keeps changing {names}")
     if not statefulset.is_current:
-        return Verdict("Unknown", "TemplateChanging", f"{naming.OPERATOR} wrote a new template")
+        # Its controller is a moment behind, perhaps only by a number of pods.
+        known = zone.status.condition("ConfigInSync")
+        if known is not None:
+            return Verdict(known.status, known.reason, known.message)
+        return Verdict("Unknown", "NotObserved", "The StatefulSet's controller has not seen it yet")
     outdated = [pod.name for pod in outdated_pods(observed)]
     if outdated:
         return Verdict(

@@ -64,6 +64,8 @@ def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Noti
             continue
         if old is not None and old.status == new.status:
             continue
+        if new.status == "Unknown" and kind != "Quorate":
+            continue
         is_good = (new.status == "True") == (kind in _GOOD_WHEN_TRUE)
         if old is None and kind in _BAD_WHEN_TRUE and is_good:
             continue

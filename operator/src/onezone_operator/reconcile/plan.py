@@ -94,7 +94,7 @@ def _plan_objects(
     for manifest in build_children(zone, _shape(zone, observed, diagnosis, address_type)):
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         drift = find_drift(manifest, observed.objects.get((kind, name)))
-        if drift:
+        if drift and (kind, name) not in observed.contested:
             differing.append(manifest)
             reasons.append(f"{kind}/{name}: {drift[0]}")
     return ApplyObjects(tuple(differing), tuple(reasons)) if differing else None
