@@ -51,10 +51,11 @@ def walk(command: click.Command, context: click.Context) -> Iterator[click.Conte
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             assert child is not None
-            yield from walk(child, _context(child, name, context))
+            yield from walk(child, make_context(child, name, context))
 
 
-def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+def make_context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    """The context in which a command is asked for its help."""
     width = {"terminal_width": WIDTH, "max_content_width": WIDTH}
     settings: dict[str, Any] = {**command.context_settings, **width}
     return command.context_class(command, info_name=name, parent=parent, **settings)
@@ -65,7 +66,7 @@ def build_commands() -> str:
     parts = ["# Commands\n", "What each program says when it is asked with `--help`.\n"]
     for name in PROGRAMS:
         command = program(name)
-        context = _context(command, name, None)
+        context = make_context(command, name, None)
         for each in walk(command, context):
             level = "##" if each.parent is None else "###"
             parts.append(f"{level} {each.command_path}\n")

@@ -6,10 +6,7 @@ import base64
 import copy
 import dataclasses
 import json
-import os
-import subprocess
-import threading
-from typing import Any, Self
+from typing import Any
 
 import lab
 import timeouts
@@ -182,52 +179,6 @@ class Route:
             leader=annotations.get("onezone.dev/leader", ""),
             addresses=tuple(a for each in endpoints for a in each["addresses"]),
         )
-
-
-class RouteWatch:
-    """Sees every version of the leader Service's slice, and so that no older term ever wins."""
-
-    def __init__(self, zone: Zone) -> None:
-        self.routes: list[Route] = []
-        self._process = subprocess.Popen(
-            ["kubectl", "-n", zone.namespace, "get", "endpointslice", f"{zone.name}-leader",
-             "--watch", "-o", "json"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ,
-        )  # fmt: skip
-        self._reader = threading.Thread(target=self._read, daemon=True)
-
-    def _read(self) -> None:
-        decoder, text = json.JSONDecoder(), ""
-        stream = self._process.stdout
-        assert stream is not None
-        for line in stream:
-            text += line
-            if not line.startswith("}"):
-                continue
-            found, _ = decoder.raw_decode(text)
-            text = ""
-            self.routes.append(Route.parse(found))
-
-    def __enter__(self) -> Self:
-        """Start watching; the first version is what stands now."""
-        self._reader.start()
-        lab.wait_until("the slice is watched", lambda: self.routes, timeouts.CALL)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop watching."""
-        self._process.terminate()
-        self._process.wait(timeout=10)
-        self._reader.join(timeout=10)
-        if self._process.stdout:
-            self._process.stdout.close()
-
-    def assert_never_backwards(self) -> None:
-        """Terms only grow, and within one term there is one leader."""
-        for before, after in zip(self.routes, self.routes[1:], strict=False):
-            assert after.term >= before.term, f"the route went back: {before} -> {after}"
-            if after.term == before.term and before.leader:
-                assert after.leader == before.leader, f"two leaders: {before} -> {after}"
 
 
 def example(name: str) -> dict[str, Any]:

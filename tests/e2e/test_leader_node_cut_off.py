@@ -7,6 +7,7 @@ from __future__ import annotations
 import lab
 import onezones
 import timeouts
+from watches import RouteWatch
 from writer import Writer
 
 pytestmark = timeouts.limit(600)
@@ -38,13 +39,13 @@ def test_writes_go_on_elsewhere_only(nodes: None, zone: onezones.Zone, writer: W
     leader = zone.leader()
     node = zone.node_of(leader)
     pod = lab.kubectl_json("-n", zone.namespace, "get", "pod", leader)
-    with onezones.RouteWatch(zone) as watch:
+    with RouteWatch(zone) as watch:
         term = zone.route().term
         lab.step(f"cutting off {node}, the node of the leader {leader}")
         lab.docker("network", "disconnect", "kind", node)
         try:
-            writer.wait_for_writes(50, timeouts.NODE_LOSS)
             lab.wait_until("a newer term", lambda: zone.route().term > term, timeouts.ROUTE)
+            writer.wait_for_writes(50, timeouts.NODE_LOSS)
             assert zone.route().leader != leader
             answer = write_in_isolation(zone, node, pod["status"]["podIP"])
             lab.step(f"  the isolated server says: {' '.join(answer.split())[:300]}")

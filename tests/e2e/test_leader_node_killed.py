@@ -7,6 +7,7 @@ from __future__ import annotations
 import lab
 import onezones
 import timeouts
+from watches import RouteWatch
 from writer import Writer
 
 pytestmark = timeouts.limit(600)
@@ -16,13 +17,13 @@ def test_writes_go_on(nodes: None, zone: onezones.Zone, writer: Writer) -> None:
     """`docker kill` of the leader's node, then `docker start`."""
     leader = zone.leader()
     node = zone.node_of(leader)
-    with onezones.RouteWatch(zone) as watch:
+    with RouteWatch(zone) as watch:
         term = zone.route().term
         lab.step(f"killing {node}, the node of the leader {leader}")
         lab.docker("kill", node)
         try:
-            writer.wait_for_writes(50, timeouts.NODE_LOSS)
             lab.wait_until("a newer term", lambda: zone.route().term > term, timeouts.ROUTE)
+            writer.wait_for_writes(50, timeouts.NODE_LOSS)
             assert zone.route().leader != leader
         finally:
             lab.step(f"starting {node}")

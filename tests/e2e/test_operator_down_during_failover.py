@@ -8,6 +8,7 @@ import lab
 import onezones
 import pytest
 import timeouts
+from watches import RouteWatch
 from writer import Writer
 
 pytestmark = timeouts.limit(420)
@@ -25,12 +26,12 @@ def no_operator(zone: onezones.Zone) -> Iterator[None]:
 def test_service_follows_the_leader(no_operator: None, zone: onezones.Zone, writer: Writer) -> None:
     """With nobody but the servers themselves, the Service moves and writes go on."""
     leader = zone.leader()
-    with onezones.RouteWatch(zone) as watch:
+    with RouteWatch(zone) as watch:
         term = zone.route().term
         lab.step(f"killing the leader {leader}")
         lab.kill_process_of_pod(zone.namespace, leader)
-        writer.wait_for_writes(20, timeouts.FAILOVER)
         lab.wait_until("a newer term is routed", lambda: zone.route().term > term, timeouts.ROUTE)
+        writer.wait_for_writes(20, timeouts.FAILOVER)
         zone.wait_until_routed_to(zone.leader())
         assert writer.longest_gap <= timeouts.FAILOVER
     watch.assert_never_backwards()
