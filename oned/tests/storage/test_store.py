@@ -135,6 +135,15 @@ def test_entries_behind_a_snapshot_that_agrees_are_kept(store, tmp_path):
     assert names(store) == ["a", "acknowledged"]
 
 
+def test_snapshot_older_than_the_tables_is_refused(store, tmp_path):
+    store.write(write(entry(2, "a"), apply_to=2))
+    store.export(tmp_path / "snapshot.gz")
+    store.write(write(entry(3, "b"), apply_to=3))
+    with pytest.raises(StorageError, match="applied here already"):
+        store.install(tmp_path / "snapshot.gz")
+    assert names(store) == ["a", "b"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "other zone", "not one"])
 def test_damaged_or_foreign_snapshot_changes_nothing(store, tmp_path, damage):
     path = tmp_path / "snapshot.gz"

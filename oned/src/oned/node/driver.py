@@ -350,9 +350,15 @@ class Node:
 
     def _step(self) -> None:
         self._scheduled = False
-        if self._closed:
+        if self._closed or self.failed.done():
             return
-        now = time.monotonic()
+        try:
+            self._advance(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - the root of everything that this server does
+            _log.exception("this server cannot go on")
+            self.failed.set_exception(error)
+
+    def _advance(self, now: float) -> None:
         core = self.core
         while self._inbox:
             core.receive(now, self._inbox.popleft())

@@ -313,6 +313,8 @@ class Store:
             header = snapshot.restore(self._writer, path)
             if before.zone_uuid and header.zone_uuid != before.zone_uuid:
                 raise StorageError(f"the snapshot is of zone {header.zone_uuid}")
+            if header.index < before.applied:
+                raise StorageError(f"entry {before.applied} is applied here already")
             # Entries behind the snapshot may have been acknowledged: they stay if the logs agree
             # at its end (paper, figure 13).
             agrees = self._writer.execute(

@@ -27,12 +27,10 @@ class Link:
     Attributes:
         name: the peer's name, from its certificate.
         hello: what the peer last said of itself; None until its first frame.
-        dialed: whether this server made the connection.
     """
 
-    def __init__(self, name: str, socket: WebSocket, *, dialed: bool) -> None:
+    def __init__(self, name: str, socket: WebSocket) -> None:
         self.name = name
-        self.dialed = dialed
         self.hello: Hello | None = None
         self._socket = socket
         self._queue: deque[bytes] = deque()

@@ -133,9 +133,12 @@ class Peers:
             self._dialers[key] = asyncio.create_task(self._dial(*key), name=f"dial {key[0]}")
 
     def link(self, name: str) -> Link | None:
-        """The best live connection to a peer that has greeted: one made from here, if any."""
+        """The newest connection on which a peer has greeted.
+
+        An older one may belong to a machine that is gone, which only a missed ping tells.
+        """
         links = [link for link in self._links.get(name, ()) if link.hello is not None]
-        return max(links, key=lambda link: link.dialed) if links else None
+        return links[-1] if links else None
 
     def greet_again(self) -> None:
         """Tell all peers what has changed about this server."""
@@ -210,14 +213,14 @@ class Peers:
         except PeerError:
             await socket.close()
             raise
-        link = Link(name, socket, dialed=True)
+        link = Link(name, socket)
         return await self._converse(link)
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         peer = self._peer(request)
         socket = web.WebSocketResponse(max_msg_size=codec.FRAME_BYTES, heartbeat=IDLE_SECONDS)
         await socket.prepare(request)
-        await self._converse(Link(peer, socket, dialed=False))
+        await self._converse(Link(peer, socket))
         return socket
 
     async def _converse(self, link: Link) -> bool:
