@@ -12,7 +12,8 @@ from writer import Writer
 
 pytestmark = timeouts.limit(600)
 
-ALLOCATE = """<?xml version="1.0"?><methodCall><methodName>one.document.allocate</methodName><params>
+ALLOCATE = """<?xml version="1.0"?><methodCall>
+<methodName>one.document.allocate</methodName><params>
 <param><value><string>{session}</string></value></param>
 <param><value><string>NAME="{name}"</string></value></param>
 <param><value><int>{kind}</int></value></param></params></methodCall>"""
