@@ -108,9 +108,9 @@ class Zone:
         return lab.wait_until(f"{self.name} has a leader", serving, timeouts.FAILOVER * 2)
 
     def follower(self) -> str:
-        """A server that does not lead."""
+        """A server that does not lead, the last one."""
         leader = self.leader()
-        return next(pod for pod in self.pods() if pod != leader)
+        return next(pod for pod in reversed(self.pods()) if pod != leader)
 
     def node_of(self, server: str) -> str:
         """The node of a server's pod."""

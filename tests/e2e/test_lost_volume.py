@@ -22,14 +22,19 @@ def lose_volume(zone: onezones.Zone, server: str) -> str:
     return disk
 
 
-@pytest.mark.parametrize("which", ["a follower", "the first server"])
+@pytest.mark.parametrize("which", ["a follower", "the first server", "the leader"])
 def test_server_comes_back(zone: onezones.Zone, writer: Writer, which: str) -> None:
     """It gets a new disk and an empty database, is sent the state, and votes again only then.
 
     The first server is the one that made the zone: with an empty volume it joins, as any other,
     and never makes a second zone.
     """
-    server = zone.follower() if which == "a follower" else f"{zone.name}-0"
+    choose = {
+        "a follower": zone.follower,
+        "the first server": lambda: f"{zone.name}-0",
+        "the leader": zone.leader,
+    }
+    server = choose[which]()
     uuid = zone.server_status(server)["zone_uuid"]
     lab.step(f"losing the volume of {server}")
     disk = lose_volume(zone, server)
