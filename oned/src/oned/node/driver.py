@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ import structlog
 
 from oned import __version__
 from oned.errors import (
-    Busy,
     ForeignDatabase,
     MembershipPending,
     NotLeader,
     OutcomeUnknown,
     ProposalError,
 )
+from oned.node.callers import Callers
 from oned.node.membership import Membership
 from oned.node.snapshots import Snapshots
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
@@ -51,9 +51,6 @@ from oned.transport.codec import Adopt, Frame, Hello
 from oned.transport.links import Link
 from oned.transport.peers import Peers
 
-MAX_PROPOSALS = 4096
-"""Proposals that may wait, queued or in flight; beyond that callers are told to try again."""
-
 MAX_INBOX = 8192
 """Messages that may wait for the core; beyond that they are lost, which Raft expects."""
 
@@ -74,22 +71,6 @@ class Settings:
 
 
 @dataclass(slots=True)
-class _Proposal:
-    data: bytes
-    configuration: Configuration | None
-    term: Term
-    done: asyncio.Future[None]
-    started: float
-
-
-@dataclass(slots=True)
-class _Read:
-    round: int
-    index: Index
-    done: asyncio.Future[None]
-
-
-@dataclass(slots=True)
 class Observers:
     """Who wants to know: hooks of role changes, metrics of writes and commits."""
 
@@ -97,15 +78,6 @@ class Observers:
     following: Callable[[Term], None] = lambda _term: None
     batch: Callable[[int, float], None] = lambda _entries, _seconds: None
     commit: Callable[[float], None] = lambda _seconds: None
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Callers whose outcome is open."""
-
-    queue: deque[_Proposal] = field(default_factory=deque)
-    in_flight: dict[Index, _Proposal] = field(default_factory=dict)
-    reads: list[_Read] = field(default_factory=list)
 
 
 class Node:
@@ -120,7 +92,7 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._inbox: deque[Message] = deque()
-        self._waiting = _Waiting()
+        self._callers = Callers()
         self._scheduled = False
         self._closed = False
         self._paused = 0
@@ -181,7 +153,7 @@ class Node:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._fail_waiting(OutcomeUnknown("this server stops"))
+        self._callers.fail(OutcomeUnknown("this server stops"))
         await self.snapshots.close()
         if self.peers is not None:
             await self.peers.stop()
@@ -223,11 +195,8 @@ class Node:
         """See ``oned.api.ports.Front.propose``."""
         if not self.core.is_leading or self.core.term != term:
             raise NotLeader("this server does not lead")
-        if len(self._waiting.queue) + len(self._waiting.in_flight) >= MAX_PROPOSALS:
-            raise Busy("too many changes wait already, try again")
-        done: asyncio.Future[None] = self._loop.create_future()
         data = encode(change) if change.statements else b""
-        self._waiting.queue.append(_Proposal(data, configuration, term, done, time.monotonic()))
+        done = self._callers.propose(data, configuration, term)
         self._schedule()
         await done
 
@@ -240,8 +209,7 @@ class Node:
             number, index = self.core.read_round(now)
         except NotLeading as error:
             raise NotLeader("this server does not lead") from error
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.reads.append(_Read(number, index, done))
+        done = self._callers.read(number, index)
         self._schedule()
         await done
 
@@ -373,7 +341,7 @@ class Node:
         self._send(core.take_messages())
         self._begin_write()
         self._send(core.take_messages())
-        self._release_reads()
+        self._callers.release_reads(core.leadership, core.applied)
         if now >= self._next_purge:
             self._next_purge = now + self.settings.purge_interval
             self._spawn(self._purge())
@@ -388,41 +356,21 @@ class Node:
             self._timer = self._loop.call_later(max(0.0, deadline - now), self._schedule)
 
     def _propose_queued(self) -> None:
-        """Append all that queued up; a change of membership goes alone, so that it fails alone."""
-        queue = self._waiting.queue
-        batch: list[_Proposal] = []
-        while queue:
-            proposal = queue.popleft()
-            if proposal.configuration is None:
-                batch.append(proposal)
-                continue
-            self._append(batch)
-            self._append([proposal])
-            batch = []
-        self._append(batch)
-
-    def _append(self, batch: list[_Proposal]) -> None:
-        live = []
-        for proposal in batch:
-            if proposal.term == self.core.term:
-                live.append(proposal)
+        """Append all that queued up."""
+        for batch in self._callers.batches(self.core.term):
+            try:
+                first = self.core.propose([(p.data, p.configuration) for p in batch])
+            except NotLeading:
+                error: ProposalError = NotLeader("this server does not lead, or hands over")
+            except ChangePending:
+                error = MembershipPending("another membership change is under way, try again")
+            except UnsafeChange:
+                error = MembershipPending("one voter at a time")
             else:
-                _refuse(proposal, NotLeader("another term has begun"))
-        if not live:
-            return
-        try:
-            first = self.core.propose([(p.data, p.configuration) for p in live])
-        except NotLeading:
-            error: ProposalError = NotLeader("this server does not lead, or hands over")
-        except ChangePending:
-            error = MembershipPending("another membership change is under way, try again")
-        except UnsafeChange:
-            error = MembershipPending("one voter at a time")
-        else:
-            self._waiting.in_flight |= {Index(first + i): p for i, p in enumerate(live)}
-            return
-        for proposal in live:
-            _refuse(proposal, error)
+                self._callers.appended(first, batch)
+                continue
+            for proposal in batch:
+                proposal.refuse(error)
 
     def _begin_write(self) -> None:
         if self._writing is not None or self._paused or self.failed.done():
@@ -457,18 +405,9 @@ class Node:
         self._send(write.messages)
         if write.entries:
             self.observers.batch(len(write.entries), seconds)
-        for index in range(before + 1, write.apply_to + 1):
-            proposal = self._waiting.in_flight.pop(Index(index), None)
-            if proposal is None:
-                continue
-            self.observers.commit(now - proposal.started)
-            rejected = applied.rejected.get(Index(index))
-            if proposal.done.done():
-                continue
-            if rejected is None:
-                proposal.done.set_result(None)
-            else:
-                proposal.done.set_exception(rejected)
+        self._callers.applied(
+            Index(before + 1), write.apply_to, applied.rejected, self.observers.commit
+        )
         if write.messages or self.core.change_pending or self.core.commit > self.core.applied:
             self._schedule()
 
@@ -497,19 +436,6 @@ class Node:
         self._reached = configuration
         self.peers.reach({m.name: m.peer_endpoint for m in configuration.members})
 
-    def _release_reads(self) -> None:
-        leadership = self.core.leadership
-        waiting, self._waiting.reads = self._waiting.reads, []
-        for read in waiting:
-            if leadership is None:
-                if not read.done.done():
-                    read.done.set_exception(NotLeader("leadership was lost"))
-            elif leadership.quorum_round >= read.round and self.core.applied >= read.index:
-                if not read.done.done():
-                    read.done.set_result(None)
-            else:
-                self._waiting.reads.append(read)
-
     # --- roles ---------------------------------------------------------------------
 
     def _note_office(self) -> None:
@@ -518,7 +444,7 @@ class Node:
         office = core.term if core.is_leading else None
         if office != self._office:
             self._office = office
-            self._fail_waiting(
+            self._callers.fail(
                 OutcomeUnknown("leadership was lost: the change may have been made, or not")
             )
             _log.info("role changed", role=core.role.name.lower(), term=core.term)
@@ -530,13 +456,6 @@ class Node:
         elif core.role is Role.FOLLOWER and (self._announced is None or self._announced[0]):
             self._announced = (False, core.term)
             self.observers.following(core.term)
-
-    def _fail_waiting(self, error: OutcomeUnknown) -> None:
-        in_flight, self._waiting.in_flight = self._waiting.in_flight, {}
-        for proposal in in_flight.values():
-            _refuse(proposal, error)
-        while self._waiting.queue:
-            _refuse(self._waiting.queue.popleft(), NotLeader("this server does not lead"))
 
     # --- the database, between writes ----------------------------------------------
 
@@ -601,8 +520,3 @@ class Node:
         if base is not None:
             self.core.log.compact(base, self.store.facts.base_term)
             _log.info("log purged", up_to=base)
-
-
-def _refuse(proposal: _Proposal, error: ProposalError) -> None:
-    if not proposal.done.done():
-        proposal.done.set_exception(error)
