@@ -296,6 +296,7 @@ def _count_calls(sizes: tuple[int, ...]) -> int:
     return asyncio.run(run())
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_cut_off_at_every_call(moment):
     """Seed, grow to three and shrink to one, cut off once at each single writing call."""
@@ -328,6 +329,7 @@ EVENTS = st.sampled_from(
 )
 
 
+@pytest.mark.timeout(180)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_anything_may_happen_and_it_converges(data):

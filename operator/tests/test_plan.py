@@ -133,15 +133,15 @@ def test_missing_and_ending_certificates_are_issued():
 
 def unborn(report=None):
     zone = build_zone(replicas=3, status={"bootstrapped": False})
-    reports = {} if report is None else {"zone-0": report}
-    observed = build_observed(zone, 1, reports=reports)
+    observed = build_observed(zone, 1, reports={})
     observed = replace(observed, authority=ObservedAuthority(UUID, False, "f"))
     differing = plan(zone, observed, NOW)
     assert isinstance(differing, ApplyObjects)
     objects = dict(observed.objects)
     for each in differing.manifests:
         objects[(each["kind"], each["metadata"]["name"])] = each
-    return zone, replace(observed, objects=objects)
+    reports = {} if report is None else {"zone-0": report}
+    return zone, replace(observed, objects=objects, reports=reports)
 
 
 def test_seed_may_bootstrap_and_is_alone():
@@ -153,6 +153,30 @@ def test_seed_may_bootstrap_and_is_alone():
 def test_seed_is_recorded_before_anything_else():
     zone, observed = unborn(build_reports(1)["zone-0"])
     assert step_of(zone, observed) == RecordBootstrap(UUID)
+
+
+def test_seed_is_recorded_before_drift_is_repaired():
+    zone, observed = unborn(build_reports(1)["zone-0"])
+    assert step_of(zone, replace(observed, objects={})) == RecordBootstrap(UUID)
+
+
+def test_seed_gets_its_pod_back():
+    zone, observed = unborn()
+    live = observed.objects[("StatefulSet", "zone")]
+    sizes = {}
+    for pods_now in (0, 5):
+        statefulset = replace(observed.statefulset, replicas=pods_now)
+        found = replace(observed, statefulset=statefulset)
+        step = step_of(zone, found)
+        while isinstance(step, ApplyObjects):
+            objects = dict(found.objects)
+            for each in step.manifests:
+                objects[(each["kind"], each["metadata"]["name"])] = each
+            found = replace(found, objects=objects)
+            step = step_of(zone, found)
+        sizes[pods_now] = step.after
+    assert live["spec"]["replicas"] == 1
+    assert sizes == {0: 1, 5: 1}
 
 
 def test_seed_with_a_foreign_database_is_not_accepted():

@@ -7,6 +7,8 @@ in between but the one step under way.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from onezone_operator import naming
 from onezone_operator.models.observed import Member, ObservedZone
 from onezone_operator.models.onezone import OneZone
@@ -170,15 +172,5 @@ def _register(zone: OneZone, diagnosis: Diagnosis, ordinal: int) -> RegisterMemb
 
 
 def _resize(zone: OneZone, before: int, after: int, shape: Shape) -> SetReplicas:
-    manifest = build_sized_stateful_set(
-        zone,
-        Shape(
-            zone_uuid=shape.zone_uuid,
-            replicas=after,
-            voters=shape.voters,
-            bootstrap=shape.bootstrap,
-            address_type=shape.address_type,
-            live_stateful_set=shape.live_stateful_set,
-        ),
-    )
+    manifest = build_sized_stateful_set(zone, replace(shape, replicas=after))
     return SetReplicas(manifest, before, after)

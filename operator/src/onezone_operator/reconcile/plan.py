@@ -24,6 +24,7 @@ from onezone_operator.reconcile.seed import (
     initial_replicas,
     is_bootstrapped,
     plan_bootstrap,
+    plan_record,
     plan_secrets,
     zone_uuid,
 )
@@ -58,17 +59,17 @@ def plan(
         return Nothing("Deleted", "The OneZone is being deleted")
     if zone.spec.paused:
         return Nothing("Paused", "The operator is paused for this zone (spec.paused)")
-    foreign = _plan_foreign(zone, observed)
-    if foreign is not None:
-        return foreign
+    first = _plan_foreign(zone, observed) or plan_record(zone, observed)
+    if first is not None:
+        return first
     diagnosis = diagnose(observed, zone_uuid=zone_uuid(zone, observed))
     step = _plan_objects(zone, observed, diagnosis, now, address_type)
     if step is not None:
         return step
     shape = _shape(zone, observed, diagnosis, address_type)
     return (
-        plan_bootstrap(zone, observed)
-        or plan_broken_pod(observed, now)
+        plan_broken_pod(observed, now)
+        or plan_bootstrap(zone, observed, shape)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)

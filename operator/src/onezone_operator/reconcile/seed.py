@@ -6,6 +6,7 @@ volume; as long as one of them remains, no server may make a database again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from onezone_operator import naming
@@ -17,14 +18,17 @@ from onezone_operator.reconcile.steps import (
     IssueCertificates,
     RecordBootstrap,
     SetCredentialsOwner,
+    SetReplicas,
     Step,
     Wait,
 )
+from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
 __all__ = [
     "initial_replicas",
     "is_bootstrapped",
     "plan_bootstrap",
+    "plan_record",
     "plan_secrets",
     "zone_uuid",
 ]
@@ -92,17 +96,18 @@ def plan_secrets(
     return IssueCertificates(missing) if missing else None
 
 
-def plan_bootstrap(zone: OneZone, observed: ObservedZone) -> Step | None:
-    """Wait for the seed's database, and record it. None once that was done."""
-    assert observed.authority is not None
-    if is_bootstrapped(zone, observed):
-        if observed.authority.bootstrapped:
-            return None
-        return RecordBootstrap(str(zone_uuid(zone, observed)))
+def plan_record(zone: OneZone, observed: ObservedZone) -> Step | None:
+    """Record that the zone's database exists, before anything else is done with it.
+
+    Until then a seed that loses its volume would make a second zone.
+    """
+    authority = observed.authority
+    if authority is None or authority.fingerprint is None or authority.bootstrapped:
+        return None
+    expected = zone_uuid(zone, observed)
     seed = naming.server_name(zone.name, 0)
     report = observed.reports.get(seed)
-    if report is not None and report.initialised:
-        expected = zone_uuid(zone, observed)
+    if report is not None and report.initialised and not zone.status.bootstrapped:
         if report.zone_uuid != expected:
             return Wait(
                 "ZoneMismatch",
@@ -110,6 +115,20 @@ def plan_bootstrap(zone: OneZone, observed: ObservedZone) -> Step | None:
                 is_trouble=True,
             )
         return RecordBootstrap(report.zone_uuid)
+    return RecordBootstrap(str(expected)) if zone.status.bootstrapped else None
+
+
+def plan_bootstrap(zone: OneZone, observed: ObservedZone, shape: Shape) -> Step | None:
+    """Wait for the seed's database, with the seed's pod alone. None once it was recorded."""
+    assert observed.statefulset is not None
+    if is_bootstrapped(zone, observed):
+        return None
+    pods = observed.statefulset.replicas
+    if pods != 1:
+        # Someone scaled the StatefulSet.
+        manifest = build_sized_stateful_set(zone, replace(shape, replicas=1))
+        return SetReplicas(manifest, pods, 1)
+    seed = naming.server_name(zone.name, 0)
     pod = observed.pod(seed)
     trouble = f": {pod.trouble}" if pod is not None and pod.trouble else ""
     return Wait(
