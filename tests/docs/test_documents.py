@@ -101,7 +101,10 @@ def test_yaml_and_python_parse(path: Path):
 def test_reference_is_up_to_date():
     # In a process of its own: help text shows what the program says, not what a test has left.
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "reference", "--check"], capture_output=True, text=True
+        [sys.executable, ROOT / "tools" / "reference", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
