@@ -8,7 +8,7 @@ SUITES := oned/tests operator/tests tests
 .PHONY: help deps up down test lint unit integration e2e image lock crds docs check-generated
 
 help:             ## list the verbs
-	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: .venv/.installed  ## make .venv from the locked, hashed requirements
 .venv/.installed: tools/deps requirements/dev.txt oned/pyproject.toml operator/pyproject.toml
@@ -32,7 +32,7 @@ integration: deps ## tests on real processes, network namespaces and servers
 	$(BIN)/pytest $(SUITES) -m "integration and not e2e" -q $(PYTEST_ARGS)
 
 e2e: deps         ## tests on a real Kubernetes; skipped loudly where none can be had, a failure with CI=true
-	$(BIN)/pytest tests/e2e -m e2e $(PYTEST_ARGS)
+	$(BIN)/pytest tests/e2e -m e2e -v -s $(PYTEST_ARGS)
 
 image: deps       ## build the images whose sources changed
 	$(BIN)/python tools/image

@@ -66,7 +66,8 @@ def find_programs() -> None:
     """Put the folder of the programs that were compiled here behind PATH: the machine's own are
     preferred.
     """
-    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{LAB_BIN}:/usr/sbin:/sbin"
+    folders = (os.environ.get("PATH", ""), str(LAB_BIN), "/usr/local/go/bin", "/usr/sbin", "/sbin")
+    os.environ["PATH"] = ":".join(folders)
 
 
 def reachable(kubeconfig: str) -> bool:
@@ -238,7 +239,7 @@ def down(example: Path) -> None:
             cluster.kubeconfig,
         )
         return
-    # The zone first: its finalizer needs the operator.
+    # The zone first, while there is someone to look after it.
     commands.run("kubectl", "delete", "--ignore-not-found", "--timeout=120s", "-f", example)
     commands.run(
         "helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"
@@ -248,3 +249,11 @@ def down(example: Path) -> None:
         return
     commands.run("kubectl", "delete", "--ignore-not-found", "-f", commands.ROOT / "crds")
     commands.run("kubectl", "delete", "--ignore-not-found", "namespace", NAMESPACE)
+    if kept := commands.output(
+        "kubectl", "get", "pvc", "-l", "onezone.dev/zone=zone", "-o", "name"
+    ):
+        # Somebody else's cluster: what holds data is theirs to delete.
+        commands.say(
+            f"volumes are kept ({' '.join(kept.split())}); to delete them and the password:"
+        )
+        commands.say("  kubectl delete pvc,secret -l onezone.dev/zone=zone")

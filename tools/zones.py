@@ -102,8 +102,9 @@ The zone is Ready. Its leader, through the leader Service: {direct}
 
   export ONE_XMLRPC={direct.split(maxsplit=1)[0]} ONE_AUTH=$PWD/.one_auth
   kubectl get secret {name}-auth -o jsonpath='{{.data.one_auth}}' | base64 -d > .one_auth
-  .venv/bin/onezone show 0
+  .venv/bin/onezone list
 
+The servers, as they see each other:    kubectl exec {name}-0 -- onezone show 0
 Where that address cannot be reached:   kubectl port-forward service/{name} 2633
                                         export ONE_XMLRPC=http://localhost:2633/RPC2
 
