@@ -1,4 +1,4 @@
-"""The chart as it is installed: `helm test` passes, and the operator uses no right that it lacks."""
+"""The chart as it is installed: `helm test` passes, and the operator lacks no right."""
 
 from __future__ import annotations
 
