@@ -7,6 +7,7 @@ Ready, or ``namespace``, a new namespace of its own. What a failed test leaves b
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -64,7 +65,20 @@ def _give_up(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> clusters.Cluster:
+def alone() -> Iterator[None]:
+    """One run at a time on this machine: the tests break nodes and stop the operator."""
+    clusters.LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with clusters.LOCK.with_name("e2e.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lab.step("waiting for another run of these tests to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def cluster(alone: None) -> clusters.Cluster:
     """A cluster that runs the operator of these sources."""
     lab.step("preparing the cluster, the images and the operator")
     try:
