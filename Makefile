@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # pytest's own options, for example: make unit PYTEST_ARGS="-k quorum -x"
 PYTEST_ARGS ?=
-SUITES := oned/tests operator/tests tests
+SUITES := oned/tests operator/tests proof/tests tests
 .DEFAULT_GOAL := help
-.PHONY: help deps up down test lint unit integration e2e image lock crds docs check-generated
+.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench image lock crds docs check-generated
 
 help:             ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,21 @@ integration: deps ## tests on real processes, network namespaces and servers
 
 e2e: deps         ## tests on a real Kubernetes; skipped loudly where none can be had, a failure with CI=true
 	$(BIN)/pytest tests/e2e -m e2e -v -s $(PYTEST_ARGS)
+
+sim: deps         ## 2,000 seeds of the simulator: the shipped servers under every fault (SEEDS=A:B)
+	$(BIN)/python -m proof.sim --seeds $(or $(SEEDS),0:2000)
+
+mutants: deps     ## every named fault put into the source, each of which the simulator must find
+	$(BIN)/python -m proof.mutants
+
+exhaust: deps     ## every reachable state of a small zone
+	$(BIN)/python -m proof.exhaust
+
+chaos: deps       ## ten minutes of real processes under kills, partitions and full disks (SECONDS_OF_CHAOS=n)
+	$(BIN)/python -m proof.chaos --seconds $(or $(SECONDS_OF_CHAOS),600)
+
+bench: deps       ## speed and cost beside etcd, dqlite and PySyncObj on this machine
+	$(BIN)/python -m benchmarks
 
 image: deps       ## build the images whose sources changed
 	$(BIN)/python tools/image
