@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 
 import pytest
 
@@ -187,3 +188,39 @@ def test_what_is_no_change_is_refused(data):
 def test_table_of_a_statement():
     assert written_table("update  user_pool set a=1") == "user_pool"
     assert not written_table("DROP TABLE user_pool")
+
+
+def test_checkpoint_leaves_no_rest_while_nobody_writes(store, tmp_path):
+    store.write(write(*(entry(i, f"name-{i}") for i in range(2, 200)), apply_to=199))
+    store.sync()
+    assert store.checkpoint()
+    with sqlite3.connect(f"file:{tmp_path / 'one.db'}?immutable=1", uri=True) as without_wal:
+        assert without_wal.execute("SELECT MAX(log_index) FROM logdb").fetchone() == (199,)
+    without_wal.close()
+
+
+def test_write_ahead_log_is_used_again_after_a_whole_checkpoint(store, tmp_path):
+    wal = tmp_path / "one.db-wal"
+    index = 2
+    for _ in range(3):
+        for _ in range(50):
+            store.write(write(entry(index, f"name-{index}"), apply_to=index))
+            index += 1
+        store.sync()
+        assert store.checkpoint()
+        size = wal.stat().st_size
+    for _ in range(50):
+        store.write(write(entry(index, f"name-{index}"), apply_to=index))
+        index += 1
+    assert wal.stat().st_size <= 1.5 * size
+
+
+def test_what_cannot_be_made_durable_is_said_to_be_unknown(store, monkeypatch):
+    store.write(write(entry(2, "a"), apply_to=2))
+    monkeypatch.setattr("oned.storage.engine._sync_data", _failing_sync)
+    with pytest.raises(StorageError, match="cannot write the database"):
+        store.sync()
+
+
+def _failing_sync(_descriptor: int) -> None:
+    raise OSError(5, "Input/output error")

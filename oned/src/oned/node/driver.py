@@ -26,6 +26,7 @@ from oned.errors import (
     NotLeader,
     OutcomeUnknown,
     ProposalError,
+    StorageError,
 )
 from oned.node.callers import Callers
 from oned.node.membership import Membership
@@ -96,7 +97,8 @@ class Node:
         self._scheduled = False
         self._closed = False
         self._paused = 0
-        self._writing: asyncio.Future[Applied] | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._checkpointing = self._rest_to_checkpoint = False
         self._timer: asyncio.TimerHandle | None = None
         self._office: Term | None = None
         self._office_changed = asyncio.Event()
@@ -159,6 +161,7 @@ class Node:
             await self.peers.stop()
         if self._writing is not None:
             await asyncio.wait([self._writing])
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._thread.shutdown()
 
     # --- what the API asks (oned.api.ports.Front) ------------------------------------
@@ -382,21 +385,56 @@ class Node:
             self._written(write, Applied(), 0.0)
             return
         started = time.monotonic()
-        self._writing = self._loop.run_in_executor(self._thread, self.store.write, write)
-        self._writing.add_done_callback(lambda done: self._write_ended(write, started, done))
+        try:
+            applied = self.store.write(write)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was written
+            self._write_failed(error)
+            return
+        if not write.must_sync:
+            self._written(write, applied, time.monotonic() - started)
+            return
+        self._writing = self._loop.run_in_executor(self._thread, self._sync)
+        self._writing.add_done_callback(
+            lambda done: self._write_ended(write, applied, started, done)
+        )
 
-    def _write_ended(self, write: Write, started: float, done: asyncio.Future[Applied]) -> None:
+    def _sync(self) -> None:
+        """In the database's thread: the write that was just made becomes durable."""
+        self.store.sync()
+        if self._rest_to_checkpoint:
+            # Nobody writes now, so that this one leaves no rest.
+            self._rest_to_checkpoint = not self.store.checkpoint()
+
+    def _write_ended(
+        self, write: Write, applied: Applied, started: float, done: asyncio.Future[None]
+    ) -> None:
         self._writing = None
         error = done.exception()
         if error is not None:
-            _log.error("the database failed", error=str(error))
-            self.core.step_down(time.monotonic())
-            self._note_office()
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self._write_failed(error)
             return
-        self._written(write, done.result(), time.monotonic() - started)
+        self._written(write, applied, time.monotonic() - started)
+        if self.store.wants_checkpoint and not self._checkpointing:
+            self._spawn(self._checkpoint())
         self._schedule()
+
+    def _write_failed(self, error: BaseException) -> None:
+        _log.error("the database failed", error=str(error))
+        self.core.step_down(time.monotonic())
+        self._note_office()
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def _checkpoint(self) -> None:
+        """Copy what was written ahead, beside the writes; the rest is left to one of them."""
+        self._checkpointing, self._rest_to_checkpoint = True, False
+        try:
+            whole = await self._loop.run_in_executor(None, self.store.checkpoint)
+            self._rest_to_checkpoint = not whole
+        except StorageError as error:
+            _log.error("the database cannot be checkpointed", error=str(error))
+        finally:
+            self._checkpointing = False
 
     def _written(self, write: Write, applied: Applied, seconds: float) -> None:
         before = self.core.applied

@@ -381,9 +381,6 @@ class Raft:
             )
             assert found is not None
             entries = tuple(found)
-        if self.is_leading and self.voters == {self.server_id}:
-            # Alone, an entry is committed by the transaction that stores it.
-            self._commit_to(self.log.last_index)
         changed = hard_state != self._stored_hard_state
         nothing = not (changed or entries or self._after_write or self.commit > self.applied)
         if nothing and self._truncate_from is None:
@@ -414,6 +411,8 @@ class Raft:
         self.log.forget(self.applied)
         if self.leadership is not None:
             self._advance_commit(self.leadership, now)
+        elif self.role is Role.SOLO:
+            self._commit_to(self._durable)
 
     # --- elections -----------------------------------------------------------------
 

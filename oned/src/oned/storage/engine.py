@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,23 +24,31 @@ STATEMENT_CACHE = 512
 BUSY_SECONDS = 5.0
 """How long a statement waits for another process that holds the database (a backup tool)."""
 
+CHECKPOINT_BYTES = 8 << 20
+"""What is written ahead before it is worth copying into the database file."""
+
 RejectedByTables = sqlite3.IntegrityError
 """Raised when a statement contradicts rows that are there: the same on every server."""
 
 DriverError = sqlite3.Error
 
 
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
 class SQLiteEngine:
     """One SQLite file, locked to one daemon, in WAL mode.
 
-    The writer's connection is used by one thread at a time; readers have their own and
-    see the last committed transaction.
+    A commit only hands its pages to the system, which takes microseconds, and ``sync`` puts them
+    on the disk, which takes as long as the disk does: so a commit runs where the statements are
+    made, and only ``sync`` needs a thread. WAL mode never loses a transaction without all that
+    came after it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: IO[str] | None = None
-        self._synchronous = ""
+        self._wal = -1
 
     def open(self) -> sqlite3.Connection:
         """Lock the file, make missing tables, and return the writer's connection.
@@ -55,6 +64,14 @@ class SQLiteEngine:
             engine.dispose()
             self._writer = self.connect()
             self._writer.execute("PRAGMA journal_mode=WAL")
+            self._writer.execute("PRAGMA synchronous=NORMAL")
+            self._writer.execute("PRAGMA wal_autocheckpoint=0")
+            self._checkpointer = self.connect()
+            self._checkpointer.execute("PRAGMA synchronous=NORMAL")
+            self._wal = os.open(
+                self.path.with_name(self.path.name + "-wal"), os.O_RDWR | os.O_CREAT
+            )
+            self._sync_directory()
         except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
             raise StorageError(f"cannot open the database {self.path}: {error}") from error
         return self._writer
@@ -70,6 +87,14 @@ class SQLiteEngine:
         lock.flush()
         return lock
 
+    def _sync_directory(self) -> None:
+        """Files that were just made are there after a crash, too."""
+        directory = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
     def connect(self) -> sqlite3.Connection:
         """A connection of its own, with no transactions behind our back."""
         return sqlite3.connect(
@@ -80,20 +105,29 @@ class SQLiteEngine:
             cached_statements=STATEMENT_CACHE,
         )
 
-    def begin(self, *, sync: bool) -> None:
-        """Begin a write; with ``sync`` its commit is on disk when it returns.
+    def sync(self) -> None:
+        """Return once everything that was committed is on the disk.
 
-        A transaction that only applies may reach the disk later: after a crash the log
-        replays it, and WAL mode never loses one without all that came after it.
+        Raises:
+            OSError: it may or may not be.
         """
-        wanted = "FULL" if sync else "NORMAL"
-        if wanted != self._synchronous:
-            self._writer.execute(f"PRAGMA synchronous={wanted}")
-            self._synchronous = wanted
-        self._writer.execute("BEGIN IMMEDIATE")
+        _sync_data(self._wal)
+
+    def checkpoint(self) -> bool:
+        """Copy what was written ahead into the database file; whether all of it was copied.
+
+        Writes may go on meanwhile, but then there is always a rest. After a checkpoint without a
+        rest the next commit starts the write-ahead log from its beginning.
+        """
+        _, frames, copied = self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(frames == copied)
 
     def close(self) -> None:
+        self._checkpointer.close()
         self._writer.close()
+        if self._wal >= 0:
+            os.close(self._wal)
+            self._wal = -1
         if self._lock is not None:
             self._lock.close()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
-    Index,
     Integer,
     MetaData,
     String,
@@ -108,7 +107,13 @@ REPLICATED = (
 logdb = Table(
     "logdb",
     metadata,
-    Column("log_index", BigInteger, primary_key=True, autoincrement=False),
+    # In SQLite an INTEGER key is the table's own order; any other costs a second tree.
+    Column(
+        "log_index",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
     Column("term", Integer, nullable=False),
     Column("sqlcmd", Text, nullable=False),
     Column("timestamp", Integer, nullable=False),
@@ -117,8 +122,6 @@ logdb = Table(
     Column("members", Text, nullable=False),
 )
 """The Raft log. ``members`` (ours) holds the configuration of an entry that changes it."""
-
-Index("fed_index_idx", logdb.c.fed_index)
 
 raft_state = Table(
     "raft_state",

@@ -21,7 +21,12 @@ from oned.raft.types import Configuration, Entry, HardState, Index, ServerId, Te
 from oned.state.entry import Change, Row, Value, decode
 from oned.storage import facts as facts_room
 from oned.storage import schema, snapshot
-from oned.storage.engine import DriverError, RejectedByTables, SQLiteEngine
+from oned.storage.engine import (
+    CHECKPOINT_BYTES,
+    DriverError,
+    RejectedByTables,
+    SQLiteEngine,
+)
 from oned.storage.facts import decode_configuration, encode_configuration
 
 NOT_FEDERATED = -1
@@ -29,6 +34,9 @@ NOT_FEDERATED = -1
 
 BOOTSTRAP_INDEX = Index(1)
 """A new zone counts as a snapshot that ends here: it is in no log, so others must be sent it."""
+
+PAGE = 4096
+"""About what an entry adds to the write-ahead log beside its data."""
 
 _REPLICATED = frozenset(table.name for table in schema.REPLICATED)
 _TARGET = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
@@ -76,6 +84,7 @@ class Store:
             (self.facts.applied,),
         ).fetchall()
         self._unapplied: deque[Entry] = deque(_entry(row) for row in rows)
+        self._ahead = 0
 
     @property
     def path(self) -> Path:
@@ -142,18 +151,22 @@ class Store:
     @contextmanager
     def _transaction(self, *, sync: bool = True) -> Iterator[None]:
         try:
-            self._engine.begin(sync=sync)
+            self._writer.execute("BEGIN IMMEDIATE")
             yield
             self._writer.execute("COMMIT")
+            if sync:
+                self._engine.sync()
         except BaseException as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            if isinstance(error, DriverError):
+            if isinstance(error, DriverError | OSError):
                 raise StorageError(f"cannot write the database: {error}") from error
             raise
 
     def write(self, write: Write) -> Applied:
         """Carry out one write of the core; all of it or, when it raises, nothing.
+
+        It is visible at once, and durable after the next ``sync``.
 
         Raises:
             StorageError: the database cannot be written.
@@ -163,7 +176,7 @@ class Store:
         before = self.facts
         after = before if write.hard_state is None else before.with_hard_state(write.hard_state)
         pending = deque(self._unapplied)
-        with self._transaction(sync=write.must_sync):
+        with self._transaction(sync=False):
             if write.truncate_from is not None:
                 self._writer.execute("DELETE FROM logdb WHERE log_index>=?", (write.truncate_from,))
                 while pending and pending[-1].index >= write.truncate_from:
@@ -182,7 +195,36 @@ class Store:
             facts_room.save(self._writer, before, after)
         self.facts, self._unapplied = after, pending
         self.table_versions.update(applied.tables)
+        self._ahead += sum(len(entry.data) + PAGE for entry in write.entries)
         return applied
+
+    def sync(self) -> None:
+        """Return once everything that was written is durable.
+
+        Raises:
+            StorageError: it is not known what is.
+        """
+        try:
+            self._engine.sync()
+        except OSError as error:
+            raise StorageError(f"cannot write the database: {error}") from error
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether so much is written ahead that ``checkpoint`` should be called."""
+        return self._ahead > CHECKPOINT_BYTES
+
+    def checkpoint(self) -> bool:
+        """Copy what was written ahead to its place; False while there is a rest.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        self._ahead = 0
+        try:
+            return self._engine.checkpoint()
+        except DriverError as error:
+            raise StorageError(f"cannot write the database: {error}") from error
 
     def _append(self, entries: Sequence[Entry]) -> None:
         self._writer.executemany(
