@@ -134,8 +134,10 @@ class ApiServer:
         if (request.content_length or 0) > self._body_max:
             return self._too_large()
         try:
-            async with asyncio.timeout(self._config.xmlrpc.timeout_seconds):
-                body = await request.read()
+            body = self._body_at_once(request)
+            if body is None:
+                async with asyncio.timeout(self._config.xmlrpc.timeout_seconds):
+                    body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return self._too_large()
         except TimeoutError:
@@ -149,6 +151,20 @@ class ApiServer:
             )
         )
         return web.Response(body=answer, content_type=_CONTENT_TYPE)
+
+    def _body_at_once(self, request: web.BaseRequest) -> bytes | None:
+        """The body, when all of it came with the headers, as that of most calls does.
+
+        Raises:
+            HTTPRequestEntityTooLarge: it is longer than a request may be.
+        """
+        content = request.content
+        if not content.is_eof():
+            return None
+        body = content.read_nowait()
+        if len(body) > self._body_max:
+            raise web.HTTPRequestEntityTooLarge(self._body_max, len(body))
+        return body
 
     def _too_large(self) -> web.Response:
         fault = Fault(FaultCode.LIMIT, f"A request has {self._body_max} bytes at most")

@@ -11,8 +11,9 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -497,16 +498,22 @@ class Node:
 
     # --- the database, between writes ----------------------------------------------
 
-    async def exclusively(self, work: Callable[[], Any]) -> Any:
-        """Run ``work`` in the database's thread while no write is under way."""
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        """Begin no write meanwhile."""
         self._paused += 1
         try:
-            while self._writing is not None:
-                await asyncio.wait([self._writing])
-            return await self._loop.run_in_executor(self._thread, work)
+            yield
         finally:
             self._paused -= 1
             self._schedule()
+
+    async def exclusively(self, work: Callable[[], Any]) -> Any:
+        """Run ``work`` in the database's thread while no write is under way."""
+        with self._pause():
+            while self._writing is not None:
+                await asyncio.wait([self._writing])
+            return await self._loop.run_in_executor(self._thread, work)
 
     def restart_core(self) -> None:
         """Begin again from what the database says; the caller holds the database."""
@@ -528,25 +535,17 @@ class Node:
         def work() -> None:
             self.store.adopt(zone_uuid=zone_uuid, server_id=server_id, hard_state=hard_state)
 
-        self._paused += 1
-        try:
+        with self._pause():
             await self.exclusively(work)
             self.restart_core()
-        finally:
-            self._paused -= 1
-        self._schedule()
 
     async def install(self, path: Path) -> Index:
         """Install a received snapshot and tell the core."""
-        self._paused += 1
-        try:
+        with self._pause():
             header = await self.exclusively(lambda: self.store.install(path))
             self.core.installed(time.monotonic(), header.index, header.term, header.configuration)
-        finally:
-            self._paused -= 1
         if self.peers is not None:
             self.peers.greet_again()
-        self._schedule()
         return Index(header.index)
 
     async def _purge(self) -> None:
