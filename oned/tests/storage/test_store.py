@@ -11,6 +11,7 @@ from oned.errors import Nondeterminism, StorageError
 from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, Member, ServerId, Term
 from oned.state.entry import Change, Statement, decode, encode
+from oned.storage import export
 from oned.storage.store import Store, written_table
 
 MEMBER = Member(ServerId(0), "server-0", "http://a:2633/RPC2", "a:2635", "disk", voter=True)
@@ -115,7 +116,7 @@ def test_entries_are_bounded_in_bytes_but_never_empty(store):
 
 def test_snapshot_carries_tables_and_place_in_the_log(store, tmp_path):
     store.write(write(entry(2, "a"), entry(3, "not committed"), apply_to=2))
-    header = store.export(tmp_path / "snapshot.gz")
+    header = export.write(store.path, tmp_path / "snapshot.gz").header
     assert (header.index, header.term, header.zone_uuid) == (2, 1, "zone")
     other = Store(tmp_path / "other.db")
     other.install(tmp_path / "snapshot.gz")
@@ -128,7 +129,7 @@ def test_snapshot_carries_tables_and_place_in_the_log(store, tmp_path):
 
 def test_entries_behind_a_snapshot_that_agrees_are_kept(store, tmp_path):
     store.write(write(entry(2, "a"), apply_to=2))
-    store.export(tmp_path / "snapshot.gz")
+    export.write(store.path, tmp_path / "snapshot.gz")
     store.write(write(entry(3, "acknowledged"), apply_to=2))
     store.install(tmp_path / "snapshot.gz")
     assert store.last() == (3, 1)
@@ -138,7 +139,7 @@ def test_entries_behind_a_snapshot_that_agrees_are_kept(store, tmp_path):
 
 def test_snapshot_older_than_the_tables_is_refused(store, tmp_path):
     store.write(write(entry(2, "a"), apply_to=2))
-    store.export(tmp_path / "snapshot.gz")
+    export.write(store.path, tmp_path / "snapshot.gz")
     store.write(write(entry(3, "b"), apply_to=3))
     with pytest.raises(StorageError, match="applied here already"):
         store.install(tmp_path / "snapshot.gz")
@@ -149,7 +150,7 @@ def test_snapshot_older_than_the_tables_is_refused(store, tmp_path):
 def test_damaged_or_foreign_snapshot_changes_nothing(store, tmp_path, damage):
     path = tmp_path / "snapshot.gz"
     store.write(write(entry(2, "a"), apply_to=2))
-    store.export(path)
+    export.write(store.path, path)
     data = path.read_bytes()
     match damage:
         case "cut":
@@ -224,3 +225,20 @@ def test_what_cannot_be_made_durable_is_said_to_be_unknown(store, monkeypatch):
 
 def _failing_sync(_descriptor: int) -> None:
     raise OSError(5, "Input/output error")
+
+
+def test_equal_content_makes_equal_snapshots(store, tmp_path):
+    store.write(write(entry(2, "a"), apply_to=2))
+    first = export.write(store.path, tmp_path / "one.gz")
+    assert export.write(store.path, tmp_path / "two.gz") == first
+
+
+async def test_snapshot_of_another_process_is_the_same(store, tmp_path):
+    store.write(write(entry(2, "a"), apply_to=2))
+    here = export.write(store.path, tmp_path / "here.gz")
+    assert await export.write_beside(store.path, tmp_path / "there.gz") == here
+
+
+async def test_snapshot_of_no_database_says_why(tmp_path):
+    with pytest.raises(StorageError, match=r"cannot write the snapshot .*unable to open"):
+        await export.write_beside(tmp_path / "none.db", tmp_path / "there.gz")

@@ -30,6 +30,7 @@ from oned.errors import (
     StorageError,
 )
 from oned.node.callers import Callers
+from oned.node.exports import Writer
 from oned.node.membership import Membership
 from oned.node.snapshots import Snapshots
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
@@ -47,6 +48,7 @@ from oned.raft.types import (
     Term,
 )
 from oned.state.entry import Change, Reader, encode
+from oned.storage.export import write_beside
 from oned.storage.store import Applied, Store
 from oned.transport import codec
 from oned.transport.codec import Adopt, Frame, Hello
@@ -85,7 +87,14 @@ class Observers:
 class Node:
     """One server: its core, its database, its peers, and the callers that wait for them."""
 
-    def __init__(self, store: Store, settings: Settings, snapshot_directory: Path) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        snapshot_directory: Path,
+        *,
+        export: Writer = write_beside,
+    ) -> None:
         self.store = store
         self.settings = settings
         self.peers: Peers | None = None
@@ -108,7 +117,7 @@ class Node:
         self._next_purge = time.monotonic() + settings.purge_interval
         self._reached: Configuration | None = None
         self._routes: dict[ServerId, Link] = {}
-        self.snapshots = Snapshots(self, snapshot_directory)
+        self.snapshots = Snapshots(self, snapshot_directory, export)
         self.membership = Membership(self)
         self.core = self._make_core()
 

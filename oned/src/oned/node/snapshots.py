@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from oned.errors import OnedError, PeerError
+from oned.node.exports import Exports, Writer
 from oned.raft.messages import SnapshotOffer
 from oned.raft.types import Index, Member, ServerId, Term
 from oned.storage import snapshot
@@ -29,20 +30,20 @@ _log = structlog.get_logger()
 class Snapshots:
     """Streams of one server, in both directions; one file each way, replaced by the next."""
 
-    def __init__(self, node: Node, directory: Path) -> None:
+    def __init__(self, node: Node, directory: Path, writer: Writer) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self._node = node
         self._directory = directory
+        self._exports = Exports(node.store.path, directory, writer)
         self._streams: dict[ServerId, asyncio.Task[None]] = {}
         self._retry_at: dict[ServerId, float] = {}
         self._receiving = asyncio.Lock()
-        directory.mkdir(parents=True, exist_ok=True)
-        for left_over in directory.glob("outgoing-*"):
-            left_over.unlink()
 
     async def close(self) -> None:
         for task in self._streams.values():
             task.cancel()
         await asyncio.gather(*self._streams.values(), return_exceptions=True)
+        self._exports.close()
 
     # --- as the leader -------------------------------------------------------------
 
@@ -59,22 +60,9 @@ class Snapshots:
             self._streams[server_id] = asyncio.create_task(self._stream(member, node.core.term))
 
     async def _stream(self, member: Member, term: Term) -> None:
-        node = self._node
-        path = self._directory / f"outgoing-{member.server_id}.gz"
         index: Index | None = None
         try:
-            loop = asyncio.get_running_loop()
-            header = await loop.run_in_executor(None, node.store.export, path)
-            digest = await loop.run_in_executor(None, snapshot.checksum, path)
-            _log.info("sending a snapshot", to=member.name, index=header.index)
-            assert node.peers is not None
-            values = (term, node.core.server_id, member.server_id, header.index)
-            headers = {name: str(value) for name, value in zip(HEADERS, values, strict=True)}
-            index = Index(
-                await node.peers.send_snapshot(
-                    member.name, member.peer_endpoint, path, digest, headers
-                )
-            )
+            index = await self._send(member, term)
             _log.info("snapshot installed", by=member.name, index=index)
         except OnedError as error:
             _log.warning("snapshot not installed", by=member.name, error=str(error))
@@ -83,8 +71,28 @@ class Snapshots:
         finally:
             if index is None:
                 self._retry_at[member.server_id] = time.monotonic() + RETRY_SECONDS
-            path.unlink(missing_ok=True)
-            node.core.snapshot_ended(member.server_id, index)
+            self._node.core.snapshot_ended(member.server_id, index)
+
+    async def _send(self, member: Member, term: Term) -> Index:
+        """Stream a snapshot that the log goes on from; the index that the member holds then."""
+        node = self._node
+        path, export = await self._exports.take(node.core.log.base_index)
+        index: Index | None = None
+        try:
+            _log.info(
+                "sending a snapshot", to=member.name, index=export.header.index, bytes=export.size
+            )
+            assert node.peers is not None
+            values = (term, node.core.server_id, member.server_id, export.header.index)
+            headers = {name: str(value) for name, value in zip(HEADERS, values, strict=True)}
+            index = Index(
+                await node.peers.send_snapshot(
+                    member.name, member.peer_endpoint, path, export.checksum, headers
+                )
+            )
+        finally:
+            self._exports.give_back(path, whole=index is not None)
+        return index
 
     # --- as the one that needs it --------------------------------------------------
 

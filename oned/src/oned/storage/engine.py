@@ -69,6 +69,7 @@ class SQLiteEngine:
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=NORMAL")
             self._writer.execute("PRAGMA wal_autocheckpoint=0")
+            self._writer.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             self._checkpointer = self.connect()
             self._checkpointer.execute("PRAGMA synchronous=NORMAL")
             self._wal = os.open(

@@ -75,12 +75,17 @@ def export(connection: Connection, path: Path) -> Header:
         if row[1]:
             configuration = facts_room.decode_configuration(row[1])
     header = Header(FORMAT, facts.zone_uuid, facts.applied, term, configuration)
-    with gzip.open(path, "wb", compresslevel=1) as file:
+    with path.open("wb") as raw, _compressed(raw) as file:
         file.write(msgspec.json.encode(header) + b"\n")
         rows = sum(_write_table(connection, table.name, file) for table in schema.REPLICATED)
         file.write(msgspec.json.encode(_EndLine(rows)) + b"\n")
     connection.execute("ROLLBACK")
     return header
+
+
+def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
+    """Equal content makes equal files: no name and no time go in."""
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0)
 
 
 def _write_table(connection: Connection, table: str, file: IO[bytes] | Any) -> int:

@@ -331,19 +331,6 @@ class Store:
 
     # --- snapshots -----------------------------------------------------------------
 
-    def export(self, path: Path) -> snapshot.Header:
-        """Write a snapshot of the tables at one applied index to ``path``.
-
-        It reads through a connection and a transaction of its own, so writes go on.
-        """
-        connection = self._engine.connect()
-        try:
-            return snapshot.export(connection, path)
-        except (DriverError, OSError) as error:
-            raise StorageError(f"cannot write the snapshot {path}: {error}") from error
-        finally:
-            connection.close()
-
     def install(self, path: Path) -> snapshot.Header:
         """Replace log and tables by the snapshot in ``path``, in one transaction.
 

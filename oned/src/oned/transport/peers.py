@@ -28,7 +28,10 @@ REDIAL_SECONDS = (0.05, 1.0)
 IDLE_SECONDS = 10.0
 """A connection on which nothing at all was heard for so long is dead (WebSocket ping)."""
 
-SNAPSHOT_BLOCK = 256 << 10
+SNAPSHOT_BLOCK = 128 << 10
+SNAPSHOT_BYTES_A_SECOND = 48 << 20
+"""A stream takes no more than this of the leader's time, network and disk."""
+
 STALL_SECONDS = 30.0
 """A snapshot stream that moves nothing for so long is given up."""
 
@@ -281,8 +284,12 @@ class Peers:
 
 
 async def _blocks(path: Path, offset: int) -> AsyncIterator[bytes]:
+    """The rest of a file, no faster than a stream may be."""
     loop = asyncio.get_running_loop()
+    started, sent = loop.time(), 0
     with path.open("rb") as file:
         file.seek(offset)
         while block := await loop.run_in_executor(None, file.read, SNAPSHOT_BLOCK):
             yield block
+            sent += len(block)
+            await asyncio.sleep(started + sent / SNAPSHOT_BYTES_A_SECOND - loop.time())
