@@ -35,11 +35,11 @@ class Machine:
         used = ", ".join(map(str, self.cpus))
         return [
             f"- commit {self.commit}",
-            f"- {self.cpu_model}; everything, servers and load generator, is pinned to"
-            f" {len(self.cpus)} of {self.cpus_there} CPUs ({used})",
+            f"- {self.cpu_model}, {self.cpus_there} CPUs",
+            f"- servers and load generator together are pinned to {len(self.cpus)} CPUs ({used})",
             f"- {self.system}, CPython {platform.python_version()}",
-            f"- {self.filesystem}: a 4 KiB append and fdatasync takes {self.sync_p50 * 1e6:.0f} µs"
-            f" (p99 {self.sync_p99 * 1e6:.0f} µs)",
+            f"- {self.filesystem}; 4 KiB appended and synced: p50 {self.sync_p50 * 1e6:.0f} µs,",
+            f"  p99 {self.sync_p99 * 1e6:.0f} µs (fdatasync)",
             f"- before the run these CPUs were {100 * self.busy_before:.0f} % busy with other work",
             f"- {time.strftime('%Y-%m-%d')}",
         ]

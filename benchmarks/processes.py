@@ -84,13 +84,16 @@ class Child:
                 cwd=self._log.parent,
             )
 
-    def end(self, number: signal.Signals = signal.SIGKILL, seconds: float = 15.0) -> None:
-        """Send a signal and wait; what has not ended in time is killed."""
-        if self._process is None or self._process.poll() is not None:
-            return
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
         self._process.send_signal(number)
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+
+    def has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def end(self) -> None:
+        """Kill it if it runs."""
+        if self._process is not None and not self.has_ended():
             self._process.kill()
             self._process.wait()

@@ -42,7 +42,7 @@ def ms(seconds: float) -> str:
 
 def ratio(ours: float, theirs: float) -> str:
     """How many times theirs ours is."""
-    return f"{ours / theirs:.2f}×" if theirs else "–"
+    return f"{ours / theirs:.2f}" if theirs else "-"
 
 
 def mib(size: float) -> str:

@@ -134,18 +134,8 @@ class Oned(System):
             ),
         }
 
-    def end(self, server: str, number: signal.Signals) -> None:
-        pid = self.pids()[server]
-        os.kill(pid, number)
-        wait_until(lambda: not _alive(pid), f"ended: {server}")
+    def kill(self, server: str, number: signal.Signals) -> None:
+        os.kill(self.pids()[server], number)
 
-    def restart(self, server: str) -> None:
+    def restart(self) -> None:
         self.up(len(self.listed()))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in (b"Z", b"X")

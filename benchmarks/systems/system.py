@@ -60,13 +60,13 @@ class System(ABC):
     def reads(self, server: str, clients: int) -> dict[str, Load]:
         """Kinds of reads, by what they promise."""
 
-    def end(self, server: str, number: signal.Signals) -> None:
-        """Send a signal to a server and wait until its process has ended."""
-        raise NotImplementedError
+    @abstractmethod
+    def kill(self, server: str, number: signal.Signals) -> None:
+        """Send a signal to a server."""
 
-    def restart(self, server: str) -> None:
-        """Start a server that has ended, on its database, and wait until it follows."""
-        raise NotImplementedError
+    @abstractmethod
+    def restart(self) -> None:
+        """Start the servers that have ended, on their databases, and wait until all take part."""
 
 
 class Children(System):
@@ -82,8 +82,8 @@ class Children(System):
     def pids(self) -> dict[str, int]:
         return {name: child.pid for name, child in self.children.items()}
 
-    def end(self, server: str, number: signal.Signals) -> None:
-        self.children[server].end(number)
+    def kill(self, server: str, number: signal.Signals) -> None:
+        self.children[server].kill(number)
 
 
 def http_request(port: int, method: str, path: str, body: bytes, kind: str) -> bytes:

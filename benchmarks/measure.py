@@ -1,0 +1,98 @@
+"""One load on one server, with what it costs every process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from benchmarks.generator import Load, Outcome
+from benchmarks.machine import ROOT
+from benchmarks.plan import Plan
+from benchmarks.processes import BenchmarkError, cpu_seconds, resident_bytes
+from benchmarks.systems.system import System
+
+_GRACE_SECONDS = 60.0
+
+
+class Generator:
+    """The load generator's process, which may run beside something else."""
+
+    def __init__(self, load: Load, *, seconds: float, warm_up: float) -> None:
+        asked = {
+            "port": load.port,
+            "calls": [call.hex() for call in load.calls],
+            "success": load.success.hex(),
+            "grpc_path": load.grpc_path,
+            "seconds": seconds,
+            "warm_up": warm_up,
+        }
+        self._timeout = seconds + warm_up + _GRACE_SECONDS
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.generator"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked))
+        self._process.stdin.close()
+        self._process.stdin = None
+
+    def outcome(self) -> Outcome:
+        """Wait for its end.
+
+        Raises:
+            BenchmarkError: the server went away, or nothing succeeded.
+        """
+        try:
+            output, errors = self._process.communicate(timeout=self._timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise BenchmarkError("the load generator does not end") from None
+        if self._process.returncode:
+            raise BenchmarkError(f"the load generator failed: {errors.strip()[-500:]}")
+        found = json.loads(output)
+        outcome = Outcome(**found | {"errors": tuple(found["errors"])})
+        if not outcome.total:
+            raise BenchmarkError(f"no call succeeded: {outcome.errors}")
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one load came to.
+
+    Attributes:
+        servers_cpu: CPU seconds of all servers for 1,000 calls.
+        generator_cpu: the load generator's, likewise.
+        resident: the largest server's memory afterwards, in bytes.
+    """
+
+    outcome: Outcome
+    servers_cpu: float
+    generator_cpu: float
+    resident: int
+
+
+def measure(system: System, load: Load, plan: Plan) -> Cost:
+    """Load one server and see what it costs the whole zone.
+
+    Raises:
+        BenchmarkError: no call succeeded.
+    """
+    pids = list(system.pids().values())
+    before = cpu_seconds(pids)
+    outcome = Generator(load, seconds=plan.seconds, warm_up=plan.warm_up).outcome()
+    used = cpu_seconds(pids) - before
+    thousands = outcome.total / 1000
+    return Cost(
+        outcome,
+        used / thousands,
+        outcome.cpu / thousands,
+        max(resident_bytes(pid) for pid in pids),
+    )
