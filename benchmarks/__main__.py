@@ -28,8 +28,8 @@ SYSTEMS: tuple[Callable[[], System], ...] = (
     lambda: Etcd(grpc=True),
     lambda: Etcd(grpc=False),
     Dqlite,
-    lambda: PySyncObj(synced=False),
-    lambda: PySyncObj(synced=True),
+    lambda: PySyncObj(tuned=False),
+    lambda: PySyncObj(tuned=True),
 )
 WORKLOADS = ("writes", "reads")
 CPUS = 2

@@ -113,8 +113,11 @@ class HttpCalls:
         length = self._LENGTH.search(self._buffer, 0, end + 2)
         if length is None:
             raise ValueError(f"an answer without a length: {self._buffer[:200]!r}")
-        if len(self._buffer) < end + 4 + int(length[1]):
+        whole = end + 4 + int(length[1])
+        if len(self._buffer) < whole:
             return None
+        if len(self._buffer) > whole:
+            raise ValueError("more than was asked for")
         body, self._buffer = self._buffer[end + 4 :], b""
         if self._success in body:
             return True, ""

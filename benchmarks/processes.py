@@ -33,6 +33,15 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone or dead."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return True
+    return state in (b"Z", b"X")
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody has right now."""
     probes = [socket.socket() for _ in range(count)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.generator import Load
-from benchmarks.processes import BenchmarkError, wait_until
+from benchmarks.processes import BenchmarkError, has_ended, wait_until
 from benchmarks.systems.system import CLIENTS_MAX, PAYLOAD, SERVERS, System, http_request
 
 DOCUMENT_TYPE = 7
@@ -136,6 +136,9 @@ class Oned(System):
 
     def kill(self, server: str, number: signal.Signals) -> None:
         os.kill(self.pids()[server], number)
+
+    def has_ended(self, server: str) -> bool:
+        return has_ended(self.pids()[server])
 
     def restart(self) -> None:
         self.up(len(self.listed()))

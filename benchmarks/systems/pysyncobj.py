@@ -16,19 +16,19 @@ VERSION = "0.3.17"
 
 
 class PySyncObj(Children):
-    """As it is shipped its journal is never synced; ``synced`` adds that, see the server."""
+    """With its defaults, or ``tuned`` and with a journal that is synced; see the server."""
 
     interface = "HTTP PUT on its own poll loop"
 
-    def __init__(self, *, synced: bool) -> None:
+    def __init__(self, *, tuned: bool) -> None:
         super().__init__()
-        self._synced = synced
+        self._tuned = tuned
         self._ports: dict[str, int] = {}
-        self.name = "PySyncObj, synced by us" if synced else "PySyncObj"
+        self.name = "PySyncObj, tuned, synced" if tuned else "PySyncObj"
         self.durability = (
-            "msync on a majority (added by this benchmark)"
-            if synced
-            else "none: the journal is in the page cache"
+            "msync on a majority (added by us)"
+            if tuned
+            else "none: journal in the page cache"
         )
 
     def missing(self) -> str:
@@ -45,7 +45,7 @@ class PySyncObj(Children):
             self._ports[name] = ports[number]
             command = [sys.executable, "-m", "benchmarks.systems.pysyncobj_server"]
             command += ["--http", str(ports[number]), "--journal", str(directory / f"{name}.bin")]
-            command += ["--synced"] if self._synced else []
+            command += ["--tuned"] if self._tuned else []
             command += [peer, *(other for other in peers if other != peer)]
             self.children[name] = Child(
                 command, directory / f"{name}.log", {"PYTHONPATH": _with_root()}

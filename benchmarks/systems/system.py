@@ -65,6 +65,10 @@ class System(ABC):
         """Send a signal to a server."""
 
     @abstractmethod
+    def has_ended(self, server: str) -> bool:
+        """Whether a server's process is gone."""
+
+    @abstractmethod
     def restart(self) -> None:
         """Start the servers that have ended, on their databases, and wait until all take part."""
 
@@ -84,6 +88,9 @@ class Children(System):
 
     def kill(self, server: str, number: signal.Signals) -> None:
         self.children[server].kill(number)
+
+    def has_ended(self, server: str) -> bool:
+        return self.children[server].has_ended()
 
 
 def http_request(port: int, method: str, path: str, body: bytes, kind: str) -> bytes:
