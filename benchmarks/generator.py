@@ -9,13 +9,15 @@ is loaded by this same code; only the bytes of a call differ.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import select
+import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -40,12 +42,15 @@ class Load:
             message of a call.
         success: what an HTTP answer holds when the call succeeded.
         grpc_path: the method when this is gRPC; empty for HTTP.
+        serial: bytes in an HTTP call in whose place each call has a number of its own, with as many
+            digits; empty when all calls of a client are the same.
     """
 
     port: int
     calls: tuple[bytes, ...]
     success: bytes = b""
     grpc_path: str = ""
+    serial: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +92,33 @@ class Calls(Protocol):
         ...
 
 
+_NO_NUMBERS: Iterator[int] = iter(())
+
+
 class HttpCalls:
     """HTTP/1.1 with a connection that stays open."""
 
     _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
-    def __init__(self, request: bytes, success: bytes) -> None:
+    def __init__(
+        self,
+        request: bytes,
+        success: bytes,
+        serial: bytes = b"",
+        numbers: Iterator[int] = _NO_NUMBERS,
+    ) -> None:
         self._request, self._success = request, success
+        self._serial, self._numbers = serial, numbers
         self._buffer = b""
 
     def preface(self) -> bytes:
         return b""
 
     def call(self) -> bytes:
-        return self._request
+        if not self._serial:
+            return self._request
+        number = b"%0*d" % (len(self._serial), next(self._numbers))
+        return self._request.replace(self._serial, number)
 
     def answer(self) -> bytes:
         return b""
@@ -125,13 +143,13 @@ class HttpCalls:
 
 
 class _Client:
-    def __init__(self, load: Load, call: bytes) -> None:
+    def __init__(self, load: Load, call: bytes, numbers: Iterator[int]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", load.port), CONNECT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.calls: Calls = (
             Http2Calls(load.grpc_path, load.port, call)
             if load.grpc_path
-            else HttpCalls(call, load.success)
+            else HttpCalls(call, load.success, load.serial, numbers)
         )
         self.started = 0.0
         self.socket.sendall(self.calls.preface())
@@ -146,8 +164,10 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
-def run(load: Load, *, seconds: float, warm_up: float) -> Outcome:
+def run(load: Load, *, seconds: float, warm_up: float, most: int = 0) -> Outcome:
     """Keep every client busy for ``warm_up`` and then ``seconds``.
+
+    It ends sooner on SIGTERM, and when ``most`` calls succeeded, if that is not 0.
 
     Raises:
         OSError: the server is not there, or went away.
@@ -158,7 +178,17 @@ def run(load: Load, *, seconds: float, warm_up: float) -> Outcome:
     total = failed = 0
     begin = time.perf_counter() + warm_up
     end = begin + seconds
-    for client, when, outcome in _answers(load, end):
+
+    def goes_on(now: float) -> bool:
+        return now < end
+
+    def stop(_number: int = 0, _frame: object = None) -> None:
+        nonlocal end
+        end = min(end, time.perf_counter())
+
+    signal.signal(signal.SIGTERM, stop)
+
+    for client, when, outcome in _answers(load, goes_on):
         success, error = outcome
         if not success:
             failed += 1
@@ -166,11 +196,13 @@ def run(load: Load, *, seconds: float, warm_up: float) -> Outcome:
                 errors.append(error)
             continue
         total += 1
+        if total == most:
+            stop()
         if begin <= when <= end:
             latencies.append(when - client.started)
     latencies.sort()
     return Outcome(
-        rate=len(latencies) / seconds,
+        rate=len(latencies) / max(end - begin, 1e-9),
         p50=percentile(latencies, 0.5),
         p99=percentile(latencies, 0.99),
         longest=latencies[-1] if latencies else 0.0,
@@ -181,12 +213,15 @@ def run(load: Load, *, seconds: float, warm_up: float) -> Outcome:
     )
 
 
-def _answers(load: Load, end: float) -> Iterator[tuple[_Client, float, tuple[bool, str]]]:
-    """Each answer as it is whole; its client calls again unless it is ``end``."""
+def _answers(
+    load: Load, goes_on: Callable[[float], bool]
+) -> Iterator[tuple[_Client, float, tuple[bool, str]]]:
+    """Each answer as it is whole; its client calls again if it goes on."""
     poll = select.epoll()
     clients: dict[int, _Client] = {}
+    numbers = itertools.count()
     for call in load.calls:
-        client = _Client(load, call)
+        client = _Client(load, call, numbers)
         clients[client.socket.fileno()] = client
         poll.register(client.socket, select.EPOLLIN)
     for client in clients.values():
@@ -208,7 +243,7 @@ def _answers(load: Load, end: float) -> Iterator[tuple[_Client, float, tuple[boo
                 continue
             now = time.perf_counter()
             yield client, now, outcome
-            if now < end:
+            if goes_on(now):
                 client.send()
             else:
                 busy -= 1
@@ -224,8 +259,9 @@ def main() -> None:
         calls=tuple(bytes.fromhex(call) for call in asked["calls"]),
         success=bytes.fromhex(asked["success"]),
         grpc_path=asked["grpc_path"],
+        serial=bytes.fromhex(asked["serial"]),
     )
-    outcome = run(load, seconds=asked["seconds"], warm_up=asked["warm_up"])
+    outcome = run(load, seconds=asked["seconds"], warm_up=asked["warm_up"], most=asked["most"])
     json.dump(asdict(outcome), sys.stdout)
 
 

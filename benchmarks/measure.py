@@ -19,14 +19,16 @@ _GRACE_SECONDS = 60.0
 class Generator:
     """The load generator's process, which may run beside something else."""
 
-    def __init__(self, load: Load, *, seconds: float, warm_up: float) -> None:
+    def __init__(self, load: Load, *, seconds: float, warm_up: float = 0.0, most: int = 0) -> None:
         asked = {
             "port": load.port,
             "calls": [call.hex() for call in load.calls],
             "success": load.success.hex(),
             "grpc_path": load.grpc_path,
+            "serial": load.serial.hex(),
             "seconds": seconds,
             "warm_up": warm_up,
+            "most": most,
         }
         self._timeout = seconds + warm_up + _GRACE_SECONDS
         self._process = subprocess.Popen(
@@ -41,6 +43,10 @@ class Generator:
         self._process.stdin.write(json.dumps(asked))
         self._process.stdin.close()
         self._process.stdin = None
+
+    def end(self) -> None:
+        """Let it end sooner."""
+        self._process.terminate()
 
     def outcome(self) -> Outcome:
         """Wait for its end.

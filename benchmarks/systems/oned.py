@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -15,9 +17,11 @@ from typing import Any
 from benchmarks.generator import Load
 from benchmarks.processes import BenchmarkError, has_ended, wait_until
 from benchmarks.systems.system import CLIENTS_MAX, PAYLOAD, SERVERS, System, http_request
+from oned.cli.local_zone import LocalZone
 
 DOCUMENT_TYPE = 7
 _UP_SECONDS = 300.0
+_SERIAL = "########"
 _SUCCESS = b"<boolean>1</boolean>"
 
 
@@ -44,6 +48,14 @@ class Oned(System):
     def up(self, servers: int) -> None:
         """Start what is down, and wait until every server is a voter."""
         self._zone("up", "--servers", str(servers))
+
+    def start_one(self, server: str) -> None:
+        """Start one server that is down, and do not wait for it."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            zone = LocalZone(self.directory)
+            zone.load()
+            zone.start(server)
+            zone.save()
 
     def stop(self) -> None:
         if (self.directory / "zone.json").exists():
@@ -109,22 +121,28 @@ class Oned(System):
             raise BenchmarkError(f"no document was made: {answer[1]}")
         return int(answer[1])
 
-    def _call(self, server: str, method: str, *parameters: Any) -> bytes:
+    def allocations(self, server: str, clients: int, payload: str) -> Load:
+        """Each client makes documents with ``payload``."""
+        template = f'NAME="document-{_SERIAL}"\nPAYLOAD="{payload}"'
+        call = self.call(server, "one.document.allocate", template, DOCUMENT_TYPE)
+        return Load(self.port(server), (call,) * clients, _SUCCESS, serial=_SERIAL.encode())
+
+    def call(self, server: str, method: str, *parameters: Any) -> bytes:
         body = xmlrpc.client.dumps((self.session, *parameters), method).encode()
         return http_request(self.port(server), "POST", "/RPC2", body, "text/xml")
 
     def writes(self, server: str, clients: int) -> Load:
         template = f'PAYLOAD="{PAYLOAD}"'
         calls = tuple(
-            self._call(server, "one.document.update", document, template, 0)
+            self.call(server, "one.document.update", document, template, 0)
             for document in self._documents[:clients]
         )
         return Load(self.port(server), calls, _SUCCESS)
 
     def reads(self, server: str, clients: int) -> dict[str, Load]:
-        call = self._call(server, "one.zone.info", 0, False)
+        call = self.call(server, "one.zone.info", 0, False)
         follower = next(name for name in self.listed() if name != server)
-        other = self._call(follower, "one.zone.info", 0, False)
+        other = self.call(follower, "one.zone.info", 0, False)
         return {
             "one.zone.info, leader, linearizable": Load(
                 self.port(server), (call,) * clients, _SUCCESS

@@ -26,9 +26,7 @@ class PySyncObj(Children):
         self._ports: dict[str, int] = {}
         self.name = "PySyncObj, tuned, synced" if tuned else "PySyncObj"
         self.durability = (
-            "msync on a majority (added by us)"
-            if tuned
-            else "none: journal in the page cache"
+            "msync on a majority (added by us)" if tuned else "none: journal in the page cache"
         )
 
     def missing(self) -> str:

@@ -7,10 +7,12 @@ application to the tables, and the caller's future. One voter, so that all of it
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from benchmarks.plan import Plan, Results
@@ -18,13 +20,14 @@ from benchmarks.systems.system import PAYLOAD
 from benchmarks.tables import Table
 from oned.node import Node, Settings
 from oned.raft.machine import Options, Write
-from oned.raft.types import Configuration, Entry, Index, Member, ServerId, Term
+from oned.raft.types import Configuration, Entry, Index, Member, ServerId
 from oned.state.bootstrap import bootstrap_change
 from oned.state.entry import Change, Statement, encode
 from oned.storage.store import Store
 
 CALLERS = (64, 256)
 BATCH = 128
+LEADER_SECONDS = 30.0
 _INSERT = "INSERT INTO system_attributes VALUES (?, ?)"
 _UPDATE = "UPDATE system_attributes SET body=? WHERE name=?"
 
@@ -76,11 +79,12 @@ async def _propose(store: Store, callers: int, count: int, directory: Path) -> f
         name="server-0",
     )
     node = Node(store, settings, directory / "snapshots")
+    led = asyncio.Event()
+    node.observers.leading = lambda _term: led.set()
     await node.start(None)
     try:
-        async with asyncio.timeout(30):
-            while not (node.core.is_leading and node.core.serving):
-                await asyncio.sleep(0.01)
+        async with asyncio.timeout(LEADER_SECONDS):
+            await led.wait()
         each = count // callers
 
         async def caller(number: int) -> None:
@@ -102,14 +106,23 @@ def _apply(store: Store, count: int) -> float:
     started = time.perf_counter()
     for batch in range(count // BATCH):
         first = last + 1 + batch * BATCH
-        entries = tuple(Entry(Index(first + n), Term(term), data) for n in range(BATCH))
-        store.write(Write(entries=entries, apply_to=Index(first + BATCH - 1)))
+        entries = tuple(Entry(Index(first + n), term, data) for n in range(BATCH))
+        store.write(
+            Write(
+                hard_state=None,
+                truncate_from=None,
+                entries=entries,
+                apply_to=Index(first + BATCH - 1),
+                messages=(),
+            )
+        )
         store.sync()
     return count // BATCH * BATCH / (time.perf_counter() - started)
 
 
 def run(plan: Plan, directory: Path) -> Results:
     """Both ways."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     table = Table(
         "Core and SQL apply without XML, one process",
         ("what", "entries", "entries/s"),
@@ -129,5 +142,3 @@ def run(plan: Plan, directory: Path) -> Results:
     table.add(f"Store.write and sync, {BATCH} a batch", f"{plan.applied:,}", f"{rate:,.0f}")
     results.values["apply store"] = rate
     return results
-
-

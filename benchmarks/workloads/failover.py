@@ -181,7 +181,9 @@ def tables(measured: dict[System, tuple[Gaps, Gaps]]) -> Results:
         "From the kill to the acknowledgement of a write that began after it, by one client that "
         "asks the next server when one fails. Default timers of each system."
     )
-    results.tables[1].note = (
+    results.tables[
+        1
+    ].note = (
         "The longest time between two acknowledgements while the leader stops; the same client."
     )
     return results
