@@ -1,7 +1,8 @@
-"""``python -m benchmarks``: speed and cost beside etcd, dqlite and PySyncObj, on this machine.
+"""Speed and cost of oned beside etcd, dqlite and PySyncObj, on this machine.
 
 All systems run one after the other in one run, on the same CPUs and the same disk, loaded by the
-same generator. A system that is not installed is named with the command that installs it.
+same generator. A system that is not installed is named with the command that installs it. Whether
+targets are met does not change the exit code.
 """
 
 from __future__ import annotations
@@ -10,82 +11,68 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import machine
-from benchmarks.plan import FULL, QUICK, Plan, Results
+from benchmarks import machine, targets
+from benchmarks.plan import FULL, QUICK
 from benchmarks.processes import BenchmarkError
-from benchmarks.systems.dqlite import Dqlite
-from benchmarks.systems.etcd import Etcd
-from benchmarks.systems.oned import Oned
-from benchmarks.systems.pysyncobj import PySyncObj
-from benchmarks.systems.system import System
-from benchmarks.workloads import reads, writes
+from benchmarks.run import WORKLOADS, all_systems, run
 
-SYSTEMS: tuple[Callable[[], System], ...] = (
-    Oned,
-    lambda: Etcd(grpc=True),
-    lambda: Etcd(grpc=False),
-    Dqlite,
-    lambda: PySyncObj(tuned=False),
-    lambda: PySyncObj(tuned=True),
-)
-WORKLOADS = ("writes", "reads")
+PAGE = machine.ROOT / "docs" / "explanation" / "benchmarks.md"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 CPUS = 2
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def _side_by_side(systems: list[System], plan: Plan, only: set[str], directory: Path) -> Results:
-    """Writes and reads of every system that is installed."""
-    absent = {system: f"not installed: {hint}" for system in systems if (hint := system.missing())}
-    written, read = {}, {}
-    for number, system in enumerate(systems):
-        if system in absent:
-            continue
-        try:
-            _say(f"{system.name}: starting three servers")
-            system.start(directory / f"side-by-side-{number}")
-            if "writes" in only:
-                _say(f"{system.name}: writes")
-                written[system] = writes.run(system, plan)
-            if "reads" in only:
-                _say(f"{system.name}: reads")
-                read[system] = reads.run(system, plan)
-        except BenchmarkError as error:
-            _say(f"{system.name}: {error}")
-            absent[system] = f"failed: {error}"
-        finally:
-            system.stop()
-    results = Results()
-    if "writes" in only:
-        results += writes.tables(written, absent, plan)
-    if "reads" in only:
-        results += reads.tables(read, absent)
-    return results
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", metavar="NAME,NAME", help=f"only these workloads of: {', '.join(WORKLOADS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="a look of minutes, not a result")
+    parser.add_argument("--cpus", type=int, default=CPUS, help="CPUs for all of it: %(default)s")
+    parser.add_argument(
+        "--dir", type=Path, help="where databases are made; its disk is what is measured"
+    )
+    parser.add_argument(
+        "--write-table", action="store_true", help="put the tables into the documentation, too"
+    )
+    return parser
 
 
 def main() -> None:
     """Run what is asked for and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default=",".join(WORKLOADS), help="of: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="a look, not a result")
-    parser.add_argument("--dir", type=Path, help="where the databases are made; default: a new one")
+    parser = arguments()
     asked = parser.parse_args()
-    only = set(asked.only.split(","))
+    only = set(asked.only.split(",")) if asked.only else set(WORKLOADS)
     if unknown := only - set(WORKLOADS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
-    plan = QUICK if asked.quick else FULL
-    cpus = machine.pin(CPUS)
-    with tempfile.TemporaryDirectory(prefix="oned-bench-", dir=asked.dir) as name:
+    if asked.write_table and (asked.quick or only != set(WORKLOADS)):
+        parser.error("only a whole run belongs into the documentation")
+    started = time.monotonic()
+    cpus = machine.pin(asked.cpus)
+    systems = all_systems()
+    with tempfile.TemporaryDirectory(prefix="oned-benchmarks-", dir=asked.dir) as name:
         directory = Path(name)
         found = machine.describe(directory, cpus)
-        results = _side_by_side([make() for make in SYSTEMS], plan, only, directory)
-    print("\n".join(found.lines()), end="\n\n")
-    print("\n\n".join(map(str, results.tables)))
+        results = run(systems, QUICK if asked.quick else FULL, only, directory)
+    judged, met, missed = targets.judge(results.values)
+    text = "\n\n".join(["\n".join(found.lines()), *map(str, [judged, *results.tables])]) + "\n"
+    print(text)
+    if asked.write_table:
+        write_table(PAGE, text)
+    minutes = (time.monotonic() - started) / 60
+    print(
+        f"benchmarks: {met} targets met, {len(missed)} missed"
+        f"{': ' if missed else ''}{'; '.join(missed)} ({minutes:.0f} minutes)"
+    )
+
+
+def write_table(page: Path, text: str) -> None:
+    """Replace what stands between the markers of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -74,31 +74,35 @@ class Cost:
     """What one load came to.
 
     Attributes:
-        servers_cpu: CPU seconds of all servers for 1,000 calls.
+        leader_cpu: CPU seconds of the leader for 1,000 calls that succeeded.
+        others_cpu: of all other servers together, likewise.
         generator_cpu: the load generator's, likewise.
         resident: the largest server's memory afterwards, in bytes.
     """
 
     outcome: Outcome
-    servers_cpu: float
+    leader_cpu: float
+    others_cpu: float
     generator_cpu: float
     resident: int
 
 
-def measure(system: System, load: Load, plan: Plan) -> Cost:
+def measure(system: System, leader: str, load: Load, plan: Plan) -> Cost:
     """Load one server and see what it costs the whole zone.
 
     Raises:
         BenchmarkError: no call succeeded.
     """
-    pids = list(system.pids().values())
-    before = cpu_seconds(pids)
+    pids = system.pids()
+    others = [pid for name, pid in pids.items() if name != leader]
+    before = cpu_seconds([pids[leader]]), cpu_seconds(others)
     outcome = Generator(load, seconds=plan.seconds, warm_up=plan.warm_up).outcome()
-    used = cpu_seconds(pids) - before
+    after = cpu_seconds([pids[leader]]), cpu_seconds(others)
     thousands = outcome.total / 1000
     return Cost(
         outcome,
-        used / thousands,
-        outcome.cpu / thousands,
-        max(resident_bytes(pid) for pid in pids),
+        leader_cpu=(after[0] - before[0]) / thousands,
+        others_cpu=(after[1] - before[1]) / thousands,
+        generator_cpu=outcome.cpu / thousands,
+        resident=max(map(resident_bytes, pids.values())),
     )

@@ -16,8 +16,8 @@ class Plan:
         clients: how many clients write at once, one row each.
         seconds: for which one row is measured.
         warm_up: seconds before that.
-        kills: leaders killed with SIGKILL.
-        stops: leaders stopped with SIGTERM.
+        kills: leaders of oned killed with SIGKILL, and of each peer.
+        stops: leaders of oned stopped with SIGTERM, and of each peer.
         lags: entries that a follower is behind.
         state_bytes: what a snapshot has to carry.
         idle: seconds for which an idle zone is watched.
@@ -27,8 +27,8 @@ class Plan:
     clients: tuple[int, ...] = (1, 16, 64, 256)
     seconds: float = 8.0
     warm_up: float = 2.0
-    kills: int = 100
-    stops: int = 20
+    kills: tuple[int, int] = (100, 20)
+    stops: tuple[int, int] = (20, 10)
     lags: tuple[int, ...] = (10_000, 100_000)
     state_bytes: int = 1 << 30
     idle: float = 30.0
@@ -40,8 +40,8 @@ QUICK = Plan(
     clients=(1, 64),
     seconds=2.0,
     warm_up=0.5,
-    kills=5,
-    stops=3,
+    kills=(5, 2),
+    stops=(3, 2),
     lags=(10_000,),
     state_bytes=64 << 20,
     idle=5.0,

@@ -11,13 +11,14 @@ from benchmarks.generator import Load
 from benchmarks.processes import Child, free_ports, wait_until
 from benchmarks.systems.system import PAYLOAD, SERVERS, Children, http_request
 
+NAME = "dqlite"
 SHELL_SECONDS = 3.0
 
 
 class Dqlite(Children):
     """Three nodes; each sends its clients' statements to the leader."""
 
-    name = "dqlite"
+    name = NAME
     durability = "synchronous write on a majority (O_DSYNC)"
     interface = "HTTP PUT of dqlite-demo: INSERT OR REPLACE"
 
@@ -29,6 +30,15 @@ class Dqlite(Children):
     def missing(self) -> str:
         there = shutil.which("dqlite-demo") and shutil.which("dqlite")
         return "" if there else "apt-get install go-dqlite"
+
+    def version(self) -> str:
+        done = subprocess.run(
+            ["dpkg-query", "--show", "--showformat=${Version}", "libdqlite0"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout or "unknown"
 
     def start(self, directory: Path) -> None:
         directory.mkdir()

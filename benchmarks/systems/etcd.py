@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.generator import Load
 from benchmarks.processes import Child, free_ports, wait_until
 from benchmarks.systems.system import PAYLOAD, SERVERS, Children, http_request
 
+NAME_GRPC, NAME_JSON = "etcd, gRPC", "etcd, JSON"
 _KEY = "client-{:03}"
 
 
@@ -32,11 +34,15 @@ class Etcd(Children):
         super().__init__()
         self._grpc = grpc
         self._ports: dict[str, int] = {}
-        self.name = "etcd, gRPC" if grpc else "etcd, JSON"
+        self.name = NAME_GRPC if grpc else NAME_JSON
         self.interface = "gRPC KV/Put" if grpc else "HTTP POST /v3/kv/put (gateway)"
 
     def missing(self) -> str:
         return "" if shutil.which("etcd") else "apt-get install etcd-server"
+
+    def version(self) -> str:
+        done = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=False)
+        return done.stdout.partition("\n")[0].rpartition(" ")[2]
 
     def start(self, directory: Path) -> None:
         directory.mkdir()

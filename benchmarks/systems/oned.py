@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.generator import Load
 from benchmarks.processes import BenchmarkError, has_ended, wait_until
 from benchmarks.systems.system import CLIENTS_MAX, PAYLOAD, SERVERS, System, http_request
+from oned import __version__
 from oned.cli.local_zone import LocalZone
 
 DOCUMENT_TYPE = 7
@@ -38,6 +39,9 @@ class Oned(System):
 
     def missing(self) -> str:
         return ""
+
+    def version(self) -> str:
+        return __version__
 
     def start(self, directory: Path) -> None:
         self.directory = directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmarks.processes import Child, free_ports, wait_until
 from benchmarks.systems.system import PAYLOAD, SERVERS, Children, http_request
 
 VERSION = "0.3.17"
+NAME, NAME_TUNED = "PySyncObj", "PySyncObj, tuned, synced"
 
 
 class PySyncObj(Children):
@@ -24,7 +26,7 @@ class PySyncObj(Children):
         super().__init__()
         self._tuned = tuned
         self._ports: dict[str, int] = {}
-        self.name = "PySyncObj, tuned, synced" if tuned else "PySyncObj"
+        self.name = NAME_TUNED if tuned else NAME
         self.durability = (
             "msync on a majority (added by us)" if tuned else "none: journal in the page cache"
         )
@@ -33,6 +35,9 @@ class PySyncObj(Children):
         if importlib.util.find_spec("pysyncobj"):
             return ""
         return f".venv/bin/pip install pysyncobj=={VERSION}"
+
+    def version(self) -> str:
+        return importlib.metadata.version("pysyncobj")
 
     def start(self, directory: Path) -> None:
         directory.mkdir()

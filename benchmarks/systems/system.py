@@ -33,6 +33,10 @@ class System(ABC):
         """The command that installs it; empty when it is here."""
 
     @abstractmethod
+    def version(self) -> str:
+        """What is installed; called only when nothing is missing."""
+
+    @abstractmethod
     def start(self, directory: Path) -> None:
         """Start three servers with empty databases in ``directory``, and wait for a leader."""
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.generator import HttpCalls, percentile
-from benchmarks.plan import Plan, Results
+from benchmarks.plan import Results
 from benchmarks.processes import BenchmarkError
 from benchmarks.systems.system import System
 from benchmarks.tables import Table, ms
@@ -145,7 +145,7 @@ def _at_leader(system: System, client: RetryingClient) -> str:
     return leader
 
 
-def tables(measured: dict[System, tuple[Gaps, Gaps]]) -> Results:
+def tables(measured: dict[System, tuple[Gaps, Gaps]], absent: dict[System, str]) -> Results:
     """Kills and stops of every system."""
     results = Results()
     for which, title in enumerate(
@@ -176,6 +176,8 @@ def tables(measured: dict[System, tuple[Gaps, Gaps]]) -> Results:
                 f"{kind} longest {system.name}": longest,
                 f"{kind} failed {system.name}": float(gaps.failed),
             }
+        for system, reason in absent.items():
+            table.add(system.name, reason)
         results.tables.append(table)
     results.tables[0].note = (
         "From the kill to the acknowledgement of a write that began after it, by one client that "
@@ -189,6 +191,6 @@ def tables(measured: dict[System, tuple[Gaps, Gaps]]) -> Results:
     return results
 
 
-def run(system: System, plan: Plan) -> tuple[Gaps, Gaps]:
+def run(system: System, *, kill: int, stop: int) -> tuple[Gaps, Gaps]:
     """Both, on one zone."""
-    return kills(system, plan.kills), stops(system, plan.stops)
+    return kills(system, kill), stops(system, stop)

@@ -29,7 +29,9 @@ def run(system: System, plan: Plan) -> dict[str, tuple[int, float]]:
     return {"leader": found[leader], "follower": max(followers, key=lambda cost: cost[1])}
 
 
-def tables(measured: dict[System, dict[str, tuple[int, float]]], plan: Plan) -> Results:
+def tables(
+    measured: dict[System, dict[str, tuple[int, float]]], absent: dict[System, str], plan: Plan
+) -> Results:
     """Every system's."""
     results = Results()
     table = Table(
@@ -42,5 +44,7 @@ def tables(measured: dict[System, dict[str, tuple[int, float]]], plan: Plan) -> 
             table.add(system.name, server, mib(resident), f"{100 * share:.2f}")
         results.values[f"idle rss {system.name}"] = max(r for r, _ in servers.values())
         results.values[f"idle cpu {system.name}"] = max(s for _, s in servers.values())
+    for system, reason in absent.items():
+        table.add(system.name, reason)
     results.tables.append(table)
     return results

@@ -71,7 +71,7 @@ def run(system: Oned, plan: Plan) -> Results:
             mib(recovery.leader_peak),
             mib(recovery.follower_peak),
         )
-        results.values[f"snapshot {clients}"] = recovery.seconds
+        results.values[f"snapshot {plan.state_bytes} {clients}"] = recovery.seconds
         if before and meanwhile:
             results.values[f"snapshot p99 ratio {clients}"] = meanwhile.p99 / before.p99
     return results

@@ -17,7 +17,7 @@ def run(system: System, plan: Plan) -> dict[int, Cost | str]:
     found: dict[int, Cost | str] = {}
     for clients in plan.clients:
         try:
-            found[clients] = measure(system, system.writes(leader, clients), plan)
+            found[clients] = measure(system, leader, system.writes(leader, clients), plan)
         except BenchmarkError as error:
             found[clients] = str(error)
     return found
@@ -39,11 +39,11 @@ def tables(
                 "p50 ms",
                 "p99 ms",
                 "refused",
-                "CPU s per 1,000",
-                "generator's",
+                "CPU s per 1,000: leader",
+                "others",
+                "generator",
                 "RSS MiB",
-                "when a write is acknowledged",
-                "spoken",
+                "what an acknowledged write has had",
             ),
         )
         own = ours.get(clients)
@@ -61,11 +61,11 @@ def tables(
                 ms(outcome.p50),
                 ms(outcome.p99),
                 f"{100 * refused:.1f} %" if outcome.failed else "0",
-                f"{cost.servers_cpu:.2f}",
-                f"{cost.generator_cpu:.2f}",
+                f"{cost.leader_cpu:.3f}",
+                f"{cost.others_cpu:.3f}",
+                f"{cost.generator_cpu:.3f}",
                 mib(cost.resident),
                 system.durability,
-                system.interface,
             )
             results.values[f"writes {system.name} {clients}"] = outcome.rate
             results.values[f"writes p50 {system.name} {clients}"] = outcome.p50
