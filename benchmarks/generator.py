@@ -182,7 +182,7 @@ def run(load: Load, *, seconds: float, warm_up: float, most: int = 0) -> Outcome
     def goes_on(now: float) -> bool:
         return now < end
 
-    def stop(_number: int = 0, _frame: object = None) -> None:
+    def stop(_number: int, _frame: object) -> None:
         nonlocal end
         end = min(end, time.perf_counter())
 
@@ -197,7 +197,7 @@ def run(load: Load, *, seconds: float, warm_up: float, most: int = 0) -> Outcome
             continue
         total += 1
         if total == most:
-            stop()
+            end = when
         if begin <= when <= end:
             latencies.append(when - client.started)
     latencies.sort()

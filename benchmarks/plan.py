@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.tables import Table
 
@@ -60,3 +61,8 @@ class Results:
         self.tables += other.tables
         self.values |= other.values
         return self
+
+
+def lacking(absent: Mapping[Any, str], measured: Container[Any]) -> list[tuple[Any, str]]:
+    """The systems that a table has no numbers of, with the reason."""
+    return [(system, reason) for system, reason in absent.items() if system not in measured]

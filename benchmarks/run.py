@@ -85,7 +85,7 @@ def run(systems: Sequence[System], plan: Plan, only: set[str], directory: Path) 
             measured.absent[system] = f"failed: {error}"
         finally:
             system.stop()
-    results = Results([_systems(systems, measured.absent)])
+    results = Results([_systems(systems)])
     if "writes" in only:
         results += writes.tables(measured.writes, measured.absent, plan)
     if "reads" in only:
@@ -141,12 +141,13 @@ def _alone(name: str, plan: Plan, directory: Path) -> Results:
         zone.stop()
 
 
-def _systems(systems: Sequence[System], absent: dict[System, str]) -> Table:
+def _systems(systems: Sequence[System]) -> Table:
     table = Table(
         "Systems, three servers each on loopback",
         ("system", "version", "a write of 256 bytes is", "what an acknowledged write has had"),
     )
     for system in systems:
-        version = absent.get(system) or system.version()
+        hint = system.missing()
+        version = f"not installed: {hint}" if hint else system.version()
         table.add(system.name, version, system.interface, system.durability)
     return table

@@ -46,8 +46,8 @@ class Oned(System):
     def start(self, directory: Path) -> None:
         self.directory = directory
         self.up(SERVERS)
-        leader = self.leader()
-        self._documents = [self.allocate(leader, f"client-{n}") for n in range(CLIENTS_MAX)]
+        with xmlrpc.client.ServerProxy(self.endpoint(self.leader())) as leader:
+            self._documents = [self._allocate(leader, f"client-{n}") for n in range(CLIENTS_MAX)]
 
     def up(self, servers: int) -> None:
         """Start what is down, and wait until every server is a voter."""
@@ -117,10 +117,9 @@ class Oned(System):
         """A server's XML-RPC port."""
         return int(self.endpoint(server).rpartition(":")[2].partition("/")[0])
 
-    def allocate(self, server: str, name: str) -> int:
+    def _allocate(self, leader: xmlrpc.client.ServerProxy, name: str) -> int:
         """Make a document and return its id."""
-        proxy = xmlrpc.client.ServerProxy(self.endpoint(server))
-        answer: Any = proxy.one.document.allocate(self.session, f'NAME="{name}"', DOCUMENT_TYPE)
+        answer: Any = leader.one.document.allocate(self.session, f'NAME="{name}"', DOCUMENT_TYPE)
         if not answer[0]:
             raise BenchmarkError(f"no document was made: {answer[1]}")
         return int(answer[1])

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from benchmarks.generator import HttpCalls, percentile
-from benchmarks.plan import Results
+from benchmarks.plan import Results, lacking
 from benchmarks.processes import BenchmarkError
 from benchmarks.systems.system import System
 from benchmarks.tables import Table, ms
@@ -107,6 +107,7 @@ def kills(system: System, count: int) -> Gaps:
         try:
             gaps.seconds.append(client.write() - killed)
         except BenchmarkError:
+            # Without an end there is no gap to tell the length of.
             gaps.failed += 1
         system.restart()
     gaps.refused = client.refused
@@ -176,7 +177,7 @@ def tables(measured: dict[System, tuple[Gaps, Gaps]], absent: dict[System, str])
                 f"{kind} longest {system.name}": longest,
                 f"{kind} failed {system.name}": float(gaps.failed),
             }
-        for system, reason in absent.items():
+        for system, reason in lacking(absent, measured):
             table.add(system.name, reason)
         results.tables.append(table)
     results.tables[0].note = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.plan import Plan, Results
+from benchmarks.plan import Plan, Results, lacking
 from benchmarks.processes import cpu_seconds, resident_bytes
 from benchmarks.systems.system import System
 from benchmarks.tables import Table, mib
@@ -44,7 +44,7 @@ def tables(
             table.add(system.name, server, mib(resident), f"{100 * share:.2f}")
         results.values[f"idle rss {system.name}"] = max(r for r, _ in servers.values())
         results.values[f"idle cpu {system.name}"] = max(s for _, s in servers.values())
-    for system, reason in absent.items():
+    for system, reason in lacking(absent, measured):
         table.add(system.name, reason)
     results.tables.append(table)
     return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.measure import Cost, measure
-from benchmarks.plan import Plan, Results
+from benchmarks.plan import Plan, Results, lacking
 from benchmarks.processes import BenchmarkError
 from benchmarks.systems.system import System
 from benchmarks.tables import Table, ms
@@ -48,7 +48,7 @@ def tables(measured: dict[System, dict[str, Cost | str]], absent: dict[System, s
             )
             key = f"reads {system.name}"
             results.values[key] = max(results.values.get(key, 0.0), cost.outcome.rate)
-    for system, reason in absent.items():
+    for system, reason in lacking(absent, measured):
         table.add(system.name, "", reason)
     results.tables.append(table)
     return results

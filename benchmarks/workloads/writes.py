@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.measure import Cost, measure
-from benchmarks.plan import Plan, Results
+from benchmarks.plan import Plan, Results, lacking
 from benchmarks.processes import BenchmarkError
 from benchmarks.systems.system import System
 from benchmarks.tables import Table, mib, ms, ratio
@@ -70,7 +70,7 @@ def tables(
             results.values[f"writes {system.name} {clients}"] = outcome.rate
             results.values[f"writes p50 {system.name} {clients}"] = outcome.p50
             results.values[f"writes p99 {system.name} {clients}"] = outcome.p99
-        for system, reason in absent.items():
+        for system, reason in lacking(absent, measured):
             table.add(system.name, reason)
         results.tables.append(table)
     return results
