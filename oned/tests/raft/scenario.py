@@ -14,16 +14,19 @@ messages arrive, only by command. Disks write at once unless ``slow`` says other
     tick s1                  s1's own deadline comes (election or heartbeat)
     now s1                   s1 ticks at the present time
     elect s1                 its deadline comes and everything is delivered, untold
+    beat s1 1.8              so long s1 goes on leading, every heartbeat delivered, untold
     propose s1 x y           change s1 add|learn|promote|demote|remove s4
     deliver s1>s2 [append]   also s1>, >s2, all: what is in flight there; then drop, twice, hold
+    say s1>s2 2 2/1 3        a heartbeat by hand: term, after, commit
     release                  what was held back is in flight again, last
     reverse                  what is in flight arrives in the opposite order
     stabilize [quiet]        deliver until nothing is in flight
-    slow s1 / write s1       its writes wait / the one under way is durable now
+    slow s1, write s1, fast s1   its writes wait; the one under way is durable; no more waiting
     crash s1 [written]       a write under way is lost, or just made it; restart s1
     cut s1>s2 / cut s1 / heal   one direction, or all of s1's links
-    transfer s1 [s2], stepdown s1, unreachable s1 s2, read s1, proven s1
-    compact s1 4, snapshot s1>s2, successor s1
+    transfer s1 [s2], stepdown s1, unreachable s1 s2, read s1, proven s1, serving s1
+    compact s1 4, snapshot s1>s2
+    server s4                a new machine with an uninitialised database, in no configuration
     state [s1], network
 """
 
@@ -59,6 +62,9 @@ from oned.raft.types import (
 ROUNDS = 100
 """Deliveries of everything in flight, after which a zone that does not settle is a failure."""
 
+LONG = 6
+"""Stored entries from which on they carry no data, to keep the tables readable."""
+
 
 def name(server_id: int) -> str:
     return f"s{server_id}" if server_id != NO_SERVER else "-"
@@ -71,6 +77,17 @@ def server_id_of(word: str) -> ServerId:
 
 def at(index: int, term: int) -> str:
     return f"{index}/{term}"
+
+
+def runs(terms: Sequence[tuple[int, int]]) -> str:
+    """Entries by index and term, equal terms joined: ``2-4/1 5/2``."""
+    parts: list[tuple[int, int, int]] = []
+    for index, term in terms:
+        if parts and parts[-1][1] == index - 1 and parts[-1][2] == term:
+            parts[-1] = (parts[-1][0], index, term)
+        else:
+            parts.append((index, index, term))
+    return " ".join(f"{a}/{t}" if a == b else f"{a}-{b}/{t}" for a, b, t in parts)
 
 
 def kind(message: Message) -> str:
@@ -99,7 +116,7 @@ def shown(message: Message) -> str:
         case VoteReply():
             return f"{head} {'granted' if message.granted else 'denied'}"
         case AppendRequest():
-            entries = " ".join(at(e.index, e.term) for e in message.entries)
+            entries = runs([(e.index, e.term) for e in message.entries])
             sent = f" entries=[{entries}]" if entries else ""
             previous = at(message.prev_index, message.prev_term)
             return f"{head} after={previous}{sent} commit={message.commit}"
@@ -198,14 +215,13 @@ class Stage:
         if server.server_id in self.down:
             return f"{name(server.server_id)} down"
         core, disk = server.core, server.disk
-        terms = []
-        for index in range(core.log.base_index, core.log.last_index + 1):
-            terms.append(at(index, core.log.term_at(Index(index)) or 0))
-        tables = ",".join(t.decode() or "." for t in disk.tables) or "-"
+        indexes = range(core.log.base_index, core.log.last_index + 1)
+        log = runs([(i, core.log.term_at(Index(i)) or 0) for i in indexes])
+        tables = ",".join(t.decode() for t in disk.tables if t) or "-"
         return (
             f"{name(server.server_id)} {core.role.name.lower()} term={core.term} "
             f"vote={name(core.voted_for)} leader={name(core.leader_id)} commit={core.commit} "
-            f"log=[{' '.join(terms)}] tables={tables}"
+            f"log=[{log}] tables={tables}"
         )
 
     def check(self) -> None:
@@ -223,9 +239,7 @@ class Stage:
                 for index, entry in self.committed.items():
                     held = core.log.term_at(index)
                     assert (
-                        index <= core.log.base_index
-                        or held == entry.term
-                        or core.term < entry.term
+                        index <= core.log.base_index or held == entry.term or core.term < entry.term
                     ), f"{name(server.server_id)} leads term {core.term} without entry {index}"
 
 
@@ -264,7 +278,7 @@ class Commands(Stage):
     def do_log(self, word: str, *terms: str) -> None:
         server = self.server(word)
         for index, term in enumerate(terms, start=BASE + 1):
-            data = f"t{term}i{index}".encode()
+            data = f"{index}/{term}".encode() if len(terms) < LONG else b""
             server.disk.log[Index(index)] = Entry(Index(index), Term(int(term)), data)
         server.disk.hard_state = HardState(Term(max(int(t) for t in terms)))
         server.start()
@@ -292,7 +306,7 @@ class Commands(Stage):
         if write.truncate_from is not None:
             done.append(f"cut={write.truncate_from}")
         if write.entries:
-            done.append(f"entries=[{' '.join(at(e.index, e.term) for e in write.entries)}]")
+            done.append(f"entries=[{runs([(e.index, e.term) for e in write.entries])}]")
         done.append(f"apply={write.apply_to}")
         server.finish_write()
         return [" ".join(done), *(shown(m) for m in write.messages)]
@@ -334,6 +348,14 @@ class Commands(Stage):
         after = server.core.role
         return [f"{word} {after.name.lower()} term={server.core.term}"] if after != before else []
 
+    def do_beat(self, word: str, seconds: str) -> None:
+        """The leader goes on as usual: each heartbeat is sent, delivered and answered."""
+        server, end = self.server(word), self.now + float(seconds)
+        while server.core.role is Role.LEADER and server.core.deadline() <= end:
+            self.do_tick(word)
+            list(self.stabilize())
+        self.now = end
+
     def do_elect(self, word: str) -> list[str]:
         self.do_tick(word)
         self.settle()
@@ -371,6 +393,15 @@ class Commands(Stage):
     def do_stabilize(self, quiet: str = "") -> list[str]:
         lines = list(self.stabilize())
         return [] if quiet else lines
+
+    def do_say(self, link: str, term: str, after: str, commit: str) -> None:
+        sender, to = (server_id_of(word) for word in link.split(">"))
+        index, of = (int(number) for number in after.split("/"))
+        self.network.append(
+            AppendRequest(
+                Term(int(term)), sender, to, Index(index), Term(of), (), Index(int(commit)), round=1
+            )
+        )
 
     def do_network(self) -> list[str]:
         return [shown(m) for m in self.network] or ["nothing in flight"]

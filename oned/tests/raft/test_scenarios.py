@@ -52,8 +52,3 @@ def test_page_lists_every_scenario():
     if REWRITE:
         PAGE.write_text(before + table(), encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == before + table()
-
-
-def test_every_defect_of_the_original_has_a_scenario():
-    named = {n for path in SCENARIOS for n in re.findall(r"\bN\d+\b", header(path)[1])}
-    assert named >= {f"N{number}" for number in range(1, 18)}
