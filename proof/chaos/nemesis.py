@@ -1,0 +1,199 @@
+"""Faults, each with a start and a stop, in an order drawn from a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import permutations
+from typing import ClassVar
+
+from proof.chaos.zone import Zone
+
+HOLD_SECONDS = (0.5, 5.0)
+CALM_SECONDS = (0.5, 3.0)
+READY_SECONDS = 20.0
+SLOW_SECONDS = (0.02, 0.3)
+
+
+class Fault:
+    """One trouble at a time; ``start`` says in words what it did."""
+
+    name: ClassVar[str]
+
+    def __init__(self, zone: Zone, random: random.Random) -> None:
+        self.zone, self.random = zone, random
+
+    async def start(self) -> str:
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        await self.zone.heal()
+
+    def some(self, count: int) -> list[str]:
+        return self.random.sample(self.zone.names, count)
+
+    async def leader(self) -> str:
+        """The leader, or anybody when nobody leads."""
+        return await self.zone.leader() or self.some(1)[0]
+
+    @property
+    def minority(self) -> int:
+        return (len(self.zone.names) - 1) // 2
+
+
+class Kill(Fault):
+    """SIGKILL for some servers, even for a majority."""
+
+    name = "kill"
+
+    async def start(self) -> str:
+        victims = self.some(self.random.randint(1, len(self.zone.names)))
+        for victim in victims:
+            self.zone.signal(victim, signal.SIGKILL)
+        return " ".join(victims)
+
+
+class KillLeader(Fault):
+    name = "kill-leader"
+
+    async def start(self) -> str:
+        victim = await self.leader()
+        self.zone.signal(victim, signal.SIGKILL)
+        return victim
+
+
+class Pause(Fault):
+    """SIGSTOP: the clock goes on, the server does not, and it wakes up believing."""
+
+    name = "pause"
+
+    async def start(self) -> str:
+        victims = {await self.leader(), *self.some(self.minority)}
+        if self.random.random() < 0.5:  # noqa: PLR2004 (a coin)
+            victims = set(self.some(self.minority))
+        for victim in victims:
+            self.zone.signal(victim, signal.SIGSTOP)
+        return " ".join(sorted(victims))
+
+
+class Partition(Fault):
+    """A minority, the leader in it half the time, hears and is heard by itself only."""
+
+    name = "partition"
+
+    async def start(self) -> str:
+        group = set(self.some(self.minority))
+        if self.random.random() < 0.5:  # noqa: PLR2004 (a coin)
+            group = {await self.leader(), *list(group)[1:]}
+        for source, target in permutations(self.zone.names, 2):
+            if (source in group) != (target in group):
+                self.zone.network.cut(source, target)
+        return f"{' '.join(sorted(group))} | the rest"
+
+
+class OneWay(Fault):
+    """One server is heard by nobody, or hears nobody, or only some directions are cut."""
+
+    name = "one-way"
+
+    async def start(self) -> str:
+        victim = await self.leader()
+        others = [name for name in self.zone.names if name != victim]
+        match self.random.randrange(3):
+            case 0:
+                cuts = [(victim, other) for other in others]
+            case 1:
+                cuts = [(other, victim) for other in others]
+            case _:
+                pairs = list(permutations(self.zone.names, 2))
+                cuts = self.random.sample(pairs, len(pairs) // 3)
+        for source, target in cuts:
+            self.zone.network.cut(source, target)
+        return " ".join(f"{source}>{target}" for source, target in cuts)
+
+
+class Bridge(Fault):
+    """Two halves that only one server sees both of."""
+
+    name = "bridge"
+
+    async def start(self) -> str:
+        bridge, *others = self.some(len(self.zone.names))
+        half = set(others[: len(others) // 2])
+        for source, target in permutations(others, 2):
+            if (source in half) != (target in half):
+                self.zone.network.cut(source, target)
+        return f"{bridge} between {' '.join(sorted(half))} and the rest"
+
+
+class SlowNetwork(Fault):
+    name = "slow-network"
+
+    async def start(self) -> str:
+        seconds = self.random.uniform(*SLOW_SECONDS)
+        self.zone.network.slow(seconds)
+        return f"{seconds * 1000:.0f} ms"
+
+
+class RollingRestart(Fault):
+    """Every server is stopped as an administrator does, and started again."""
+
+    name = "rolling-restart"
+
+    async def start(self) -> str:
+        order = self.some(len(self.zone.names))
+        for name in order:
+            await self.zone.stop(name)
+            await self.zone.start(name)
+            end = time.monotonic() + READY_SECONDS
+            while time.monotonic() < end and not await self._follows(name):
+                await asyncio.sleep(0.05)
+        return " ".join(order)
+
+    async def _follows(self, name: str) -> bool:
+        status = await self.zone.status(name)
+        return status is not None and status["leader_id"] >= 0
+
+
+FAULTS: dict[str, type[Fault]] = {
+    fault.name: fault
+    for fault in (
+        Kill,
+        KillLeader,
+        Pause,
+        Partition,
+        OneWay,
+        Bridge,
+        SlowNetwork,
+        RollingRestart,
+    )
+}
+
+
+class Nemesis:
+    """Draws faults until told to stop, every kind before any comes twice."""
+
+    def __init__(self, zone: Zone, faults: list[str], seed: int, say: Callable[[str], None]) -> None:
+        self._random = random.Random(f"nemesis of {seed}")
+        self._faults = [FAULTS[name](zone, self._random) for name in faults]
+        self._say = say
+        self.counts: Counter[str] = Counter()
+
+    async def run(self, seconds: float) -> None:
+        started = time.monotonic()
+        end = started + seconds
+        while time.monotonic() < end:
+            for fault in self._random.sample(self._faults, len(self._faults)):
+                if time.monotonic() >= end:
+                    return
+                did = await fault.start()
+                self.counts[fault.name] += 1
+                hold = self._random.uniform(*HOLD_SECONDS)
+                self._say(f"{time.monotonic() - started:7.1f} s  {fault.name}: {did}, {hold:.1f} s")
+                await asyncio.sleep(hold)
+                await fault.stop()
+                await asyncio.sleep(self._random.uniform(*CALM_SECONDS))
