@@ -336,6 +336,28 @@ class AppendList:
 
 
 @dataclass(frozen=True, slots=True)
+class GrowingSet:
+    """``add`` an element, ``read`` all elements (a frozenset)."""
+
+    initial: frozenset[Hashable] = frozenset()
+
+    def step(self, state: Any, operation: Operation) -> tuple[bool, Hashable]:
+        match operation.action:
+            case "add":
+                return True, state | {operation.argument}
+            case "read":
+                return operation.outcome is not Outcome.OK or operation.result == state, state
+            case _:
+                raise ValueError(f"a set has no {operation.action}")
+
+    def matters(self, operation: Operation, known: Sequence[Operation]) -> bool:
+        """An addition that no answer shows may be left out: a set never forgets one."""
+        return operation.action == "add" and any(
+            o.action == "read" and operation.argument in o.result for o in known
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Allocation:
     """``allocate`` answers a number greater than every one answered before it was called."""
 

@@ -21,7 +21,7 @@ from proof.chaos.table import write_table
 from proof.chaos.zone import NotConverged, Zone
 from proof.linearizability import Outcome, told
 
-WORK = ("register", "list", "allocation", "register", "list", "register")
+WORK = ("register", "set", "allocation", "register", "set", "register")
 KEYS = 3
 ACKNOWLEDGED_PER_SECOND_MIN = 5.0
 """Below that a run has shown too little to be called a pass."""
@@ -103,9 +103,7 @@ async def run(
     outcomes = Counter(operation.outcome for operation in records.all())
     if outcomes[Outcome.OK] < seconds * ACKNOWLEDGED_PER_SECOND_MIN:
         wrong.append(f"only {outcomes[Outcome.OK]} calls were acknowledged")
-    return Report(
-        seed, servers, seconds, outcomes, nemesis.counts, records.texts, healed, wrong
-    )
+    return Report(seed, servers, seconds, outcomes, nemesis.counts, records.texts, healed, wrong)
 
 
 async def _under_fire(
@@ -130,9 +128,9 @@ async def _read_all(caller: Caller, records: Records, seed: int) -> list[str]:
     wrong = []
     for history, read in (
         (records.registers, client.read),
-        (records.lists, client.read_list),
+        (records.sets, client.read_set),
     ):
-        for document in sorted({operation.key for operation in history}):
+        for document in sorted({int(str(operation.key)) for operation in history}):
             for _ in range(FINAL_READ_TRIES):
                 await read(document)
                 if history[-1].outcome is Outcome.OK:

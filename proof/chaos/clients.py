@@ -25,7 +25,7 @@ LINEARIZABLE = {"X-One-Consistency": "linearizable", "Content-Type": "text/xml"}
 DOCUMENT_TYPE = 7
 ALLOCATIONS = "allocations"
 CALLS_PER_KEY = 120
-"""Then a key is left for a new one, so that a list stays short and a search small."""
+"""Then a key is left for a new one, so that a set stays small and a search small."""
 
 PAUSE_SECONDS = 0.03
 """The longest a client rests between two calls."""
@@ -47,17 +47,16 @@ class Records:
     """What all clients saw.
 
     Attributes:
-        names: what an allocation's document was called, to look for it at the end.
         texts: how often each kind of error was told.
     """
 
     registers: list[Operation] = field(default_factory=list)
-    lists: list[Operation] = field(default_factory=list)
+    sets: list[Operation] = field(default_factory=list)
     allocations: list[Operation] = field(default_factory=list)
     texts: Counter[str] = field(default_factory=Counter)
 
     def all(self) -> list[Operation]:
-        return [*self.registers, *self.lists, *self.allocations]
+        return [*self.registers, *self.sets, *self.allocations]
 
 
 class Caller:
@@ -91,7 +90,7 @@ class Caller:
 def _understood(body: bytes) -> Answer:
     try:
         (answer,), _ = xmlrpc.client.loads(body)
-        success, value, *_ = answer  # type: ignore[misc]  # an array, by OpenNebula's convention
+        success, value, *_ = list(answer)  # an array, by OpenNebula's convention
     except (xmlrpc.client.Error, ValueError, TypeError) as error:
         return Answer(Outcome.UNKNOWN, None, f"not understood: {error}")
     if success:
@@ -110,7 +109,6 @@ class Keys:
         self._documents: list[int] = [-1] * count
         self._locks = [asyncio.Lock() for _ in range(count)]
         self._made = 0
-        self.all: set[int] = set()
 
     async def take(self, random: random.Random) -> int | None:
         """A document to work on; None while a new one cannot be had."""
@@ -128,7 +126,6 @@ class Keys:
                 if answer.outcome is not Outcome.OK:
                     return None
                 self._documents[slot], self._calls[slot] = int(answer.value), 0
-                self.all.add(int(answer.value))
             self._calls[slot] += 1
             return self._documents[slot]
 
@@ -143,7 +140,7 @@ class Client:
         self._count = 0
 
     async def run(self, work: str, keys: Keys, stopping: asyncio.Event) -> None:
-        """Work until told to stop; ``work`` is register, list or allocation."""
+        """Work until told to stop; ``work`` is register, set or allocation."""
         while not stopping.is_set():
             self._count += 1
             if work == "allocation":
@@ -160,9 +157,9 @@ class Client:
             case "register", _:
                 await self.read(document)
             case _, True:
-                await self.append(document, tag)
+                await self.add(document, tag)
             case _:
-                await self.read_list(document)
+                await self.read_set(document)
 
     async def write(self, document: int, value: str) -> None:
         template = f'VALUE="{value}"'
@@ -177,17 +174,17 @@ class Client:
             self._records.registers, (document, "read", None), ("one.document.info", document)
         )
 
-    async def append(self, document: int, element: str) -> None:
+    async def add(self, document: int, element: str) -> None:
         template = f'E{element.upper()}="1"'
         await self._record(
-            self._records.lists,
-            (document, "append", element),
+            self._records.sets,
+            (document, "add", element),
             ("one.document.update", document, template, 1),
         )
 
-    async def read_list(self, document: int) -> None:
+    async def read_set(self, document: int) -> None:
         await self._record(
-            self._records.lists, (document, "read", ()), ("one.document.info", document)
+            self._records.sets, (document, "read", ()), ("one.document.info", document)
         )
 
     async def allocate(self) -> None:
@@ -222,8 +219,8 @@ def read_value(document: str) -> str | None:
     return ET.fromstring(document).findtext("TEMPLATE/VALUE")
 
 
-def read_elements(document: str) -> tuple[str, ...]:
-    """The list in a document."""
+def read_elements(document: str) -> frozenset[str]:
+    """The set in a document: what was appended to it, which the server sorts by name."""
     template = ET.fromstring(document).find("TEMPLATE")
     elements = () if template is None else template
-    return tuple(element.tag[1:].lower() for element in elements)
+    return frozenset(element.tag[1:].lower() for element in elements)

@@ -8,8 +8,8 @@ from typing import Any
 from proof.chaos.clients import Records
 from proof.linearizability import (
     Allocation,
-    AppendList,
     Decision,
+    GrowingSet,
     Model,
     Operation,
     Outcome,
@@ -25,7 +25,7 @@ def judge(records: Records) -> list[str]:
     """What is wrong with the histories, each with the calls that show it."""
     judged: list[tuple[str, list[Operation], Model]] = [
         ("register", records.registers, Register()),
-        ("list", records.lists, AppendList()),
+        ("set", records.sets, GrowingSet()),
         ("allocation", records.allocations, Allocation()),
     ]
     found = []

@@ -177,7 +177,9 @@ FAULTS: dict[str, type[Fault]] = {
 class Nemesis:
     """Draws faults until told to stop, every kind before any comes twice."""
 
-    def __init__(self, zone: Zone, faults: list[str], seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, zone: Zone, faults: list[str], seed: int, say: Callable[[str], None]
+    ) -> None:
         self._random = random.Random(f"nemesis of {seed}")
         self._faults = [FAULTS[name](zone, self._random) for name in faults]
         self._say = say

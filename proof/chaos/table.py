@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/explanation/chaos.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 HEAD = (
-    "| date | commit | servers | seed | seconds | acknowledged | failed | unknown"
-    " | faults | healed in | verdict |",
-    "|---|---|---|---|---|---|---|---|---|---|---|",
+    "| date | commit | servers | seed | s | acknowledged | failed | unknown | faults | healed in"
+    " | verdict |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -26,7 +26,7 @@ def write_table(rows: list[list[str]]) -> None:
         check=True,
     ).stdout.strip()
     today = datetime.now(UTC).date().isoformat()
-    lines = [*HEAD, *(f"| {' | '.join([today, commit, *row])} |" for row in rows)]
+    lines = [HEAD, *(f"| {' | '.join([today, commit, *row])} |" for row in rows)]
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -94,7 +94,7 @@ class Zone:
         pid = self.processes()[name]
         if not self.local.servers[name].is_running(pid):
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 (does not wait)
             with contextlib.redirect_stdout(io.StringIO()):
                 self.local.start(name)
 

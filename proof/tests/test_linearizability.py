@@ -12,6 +12,7 @@ from proof.linearizability import (
     Allocation,
     AppendList,
     Decision,
+    GrowingSet,
     Model,
     Operation,
     Outcome,
@@ -75,6 +76,22 @@ WRONG: dict[str, tuple[Model, list[Operation]]] = {
     "append out of order": (AppendList(), [append(1, 0, 1), append(2, 2, 3), read((2, 1), 4, 5)]),
     "append applied twice": (AppendList(), [append(1, 0, 1), read((1, 1), 2, 3)]),
     "failed append that took effect": (AppendList(), [append(1, 0, 1, FAILED), read((1,), 2, 3)]),
+    "lost addition": (
+        GrowingSet(),
+        [op("add", 1, None, 0, 1), op("read", None, frozenset(), 2, 3)],
+    ),
+    "failed addition that took effect": (
+        GrowingSet(),
+        [op("add", 1, None, 0, 1, FAILED), op("read", None, frozenset({1}), 2, 3)],
+    ),
+    "addition seen and gone": (
+        GrowingSet(),
+        [
+            op("add", 1, None, 0, 1, UNKNOWN),
+            op("read", None, frozenset({1}), 2, 3),
+            op("read", None, frozenset(), 4, 5),
+        ],
+    ),
     "duplicated id": (Allocation(), [allocate(3, 0, 5), allocate(3, 1, 6)]),
     "id that was there before": (Allocation(), [allocate(3, 0, 1), allocate(2, 2, 3)]),
 }
@@ -184,6 +201,10 @@ LIST_CALLS = st.one_of(
     st.tuples(st.just("append"), VALUES, st.none()),
     st.tuples(st.just("read"), st.none(), st.lists(VALUES, max_size=3).map(tuple)),
 )
+SET_CALLS = st.one_of(
+    st.tuples(st.just("add"), VALUES, st.none()),
+    st.tuples(st.just("read"), st.none(), st.frozensets(VALUES)),
+)
 ALLOCATIONS = st.tuples(st.just("allocate"), st.none(), st.integers(0, 4))
 
 
@@ -209,6 +230,12 @@ def test_registers_are_judged_as_brute_force_judges_them(history: list[Operation
 @settings(max_examples=400, deadline=None)
 def test_lists_are_judged_as_brute_force_judges_them(history: list[Operation]) -> None:
     assert check(history, AppendList()).ok == by_brute_force(history, AppendList())
+
+
+@given(histories(SET_CALLS))
+@settings(max_examples=400, deadline=None)
+def test_sets_are_judged_as_brute_force_judges_them(history: list[Operation]) -> None:
+    assert check(history, GrowingSet()).ok == by_brute_force(history, GrowingSet())
 
 
 @given(histories(ALLOCATIONS))
