@@ -48,8 +48,8 @@ class Report:
         verdict = "pass" if not self.wrong else f"FAIL ({len(self.wrong)})"
         return (
             f"chaos: {self.servers} servers, seed {self.seed}, {self.seconds:.0f} s, calls: {told};"
-            f" {sum(self.faults.values())} faults ({faults}); healed in {self.healed_seconds:.1f} s:"
-            f" {verdict}"
+            f" {sum(self.faults.values())} faults ({faults});"
+            f" healed in {self.healed_seconds:.1f} s: {verdict}"
         )
 
     def row(self) -> list[str]:
@@ -85,7 +85,7 @@ async def run(
         await zone.found(servers)
         caller = Caller(zone.endpoints(), zone.session)
         try:
-            await _under_fire(zone, caller, records, nemesis, seconds, seed)
+            await _under_fire(zone, caller, records, nemesis, seconds=seconds, seed=seed)
             healed = await zone.converged()
             wrong += await _read_all(caller, records, seed)
         except NotConverged as error:
@@ -107,7 +107,7 @@ async def run(
 
 
 async def _under_fire(
-    zone: Zone, caller: Caller, records: Records, nemesis: Nemesis, seconds: float, seed: int
+    zone: Zone, caller: Caller, records: Records, nemesis: Nemesis, *, seconds: float, seed: int
 ) -> None:
     stopping = asyncio.Event()
     keys = {work: Keys(caller, work, KEYS) for work in set(WORK)}

@@ -150,7 +150,7 @@ class RollingRestart(Fault):
             await self.zone.stop(name)
             await self.zone.start(name)
             end = time.monotonic() + READY_SECONDS
-            while time.monotonic() < end and not await self._follows(name):
+            while time.monotonic() < end and not await self._follows(name):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return " ".join(order)
 
