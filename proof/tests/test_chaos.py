@@ -23,7 +23,7 @@ async def test_three_servers_under_every_fault_tell_their_clients_the_truth(
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     report = await run(tmp_path, servers=3, seconds=SECONDS, seed=seed, faults=list(FAULTS))
-    with capsys.disabled() -> None:
+    with capsys.disabled():
         print(f"\n{report.line()}")
     assert not report.wrong, "\n".join(report.wrong)
 
