@@ -89,8 +89,9 @@ class Caller:
 
 def _understood(body: bytes) -> Answer:
     try:
-        (answer,), _ = xmlrpc.client.loads(body)
-        success, value, *_ = list(answer)  # an array, by OpenNebula's convention
+        loaded: Any = xmlrpc.client.loads(body)
+        ((answer,), _) = loaded
+        success, value, *_ = answer  # an array, by OpenNebula's convention
     except (xmlrpc.client.Error, ValueError, TypeError) as error:
         return Answer(Outcome.UNKNOWN, None, f"not understood: {error}")
     if success:
