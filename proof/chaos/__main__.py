@@ -16,7 +16,7 @@ from pathlib import Path
 from oned.errors import OnedError
 from proof.chaos import judgement
 from proof.chaos.clients import Caller, Client, Keys, Records
-from proof.chaos.nemesis import FAULTS, Nemesis
+from proof.chaos.nemesis import DEFAULT_FAULTS, FAULTS, Nemesis
 from proof.chaos.table import write_table
 from proof.chaos.zone import NotConverged, Zone
 from proof.linearizability import Outcome, told
@@ -78,11 +78,11 @@ async def run(
         ServerFailed: the zone did not come up.
     """
     zone, records = Zone(directory / "zone"), Records()
-    nemesis = Nemesis(zone, faults, seed, say)
     wrong: list[str] = []
     healed = 0.0
     try:
         await zone.found(servers)
+        nemesis = Nemesis(zone, faults, seed, say)
         caller = Caller(zone.endpoints(), zone.session)
         try:
             await _under_fire(zone, caller, records, nemesis, seconds=seconds, seed=seed)
@@ -145,7 +145,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="how long faults come")
     parser.add_argument("--servers", type=int, nargs="+", default=[3, 5], help="sizes of the zone")
     parser.add_argument("--seed", type=int, default=None, help="of faults and clients")
-    parser.add_argument("--faults", default=",".join(FAULTS), help="kinds, comma separated")
+    parser.add_argument(
+        "--faults", default=",".join(DEFAULT_FAULTS), help=f"of {' '.join(FAULTS)}, comma separated"
+    )
     parser.add_argument("--keep", type=Path, default=None, help="directory to keep all in")
     parser.add_argument("--write-table", action="store_true", help="into docs/explanation")
     given = parser.parse_args()

@@ -11,18 +11,22 @@ from collections.abc import Callable
 from itertools import permutations
 from typing import ClassVar
 
+from proof.chaos.trouble import Trouble
 from proof.chaos.zone import Zone
 
 HOLD_SECONDS = (0.5, 5.0)
 CALM_SECONDS = (0.5, 3.0)
 READY_SECONDS = 20.0
 SLOW_SECONDS = (0.02, 0.3)
+SLOW_DISK_MS = (20, 1500)
+CLOCK_STEP_SECONDS = 86_400
 
 
 class Fault:
     """One trouble at a time; ``start`` says in words what it did."""
 
     name: ClassVar[str]
+    needs_machine: ClassVar[bool] = False
 
     def __init__(self, zone: Zone, random: random.Random) -> None:
         self.zone, self.random = zone, random
@@ -159,6 +163,55 @@ class RollingRestart(Fault):
         return status is not None and status["leader_id"] >= 0
 
 
+class SlowDisk(Fault):
+    """Every sync of some servers takes long."""
+
+    name = "slow-disk"
+    needs_machine = True
+
+    async def start(self) -> str:
+        victims = self.some(self.random.randint(1, len(self.zone.names)))
+        trouble = Trouble(slow_ms=self.random.randint(*SLOW_DISK_MS))
+        for victim in victims:
+            self.zone.machines[victim].suffer(trouble)
+        return f"{trouble.slow_ms} ms a sync, {' '.join(victims)}"
+
+
+class FullDisk(Fault):
+    """The leader's database, or that of a minority, cannot grow."""
+
+    name = "full-disk"
+    needs_machine = True
+    trouble: ClassVar[Trouble] = Trouble(full=True)
+
+    async def start(self) -> str:
+        victims = {await self.leader(), *self.some(self.minority)[1:]}
+        for victim in victims:
+            self.zone.machines[victim].suffer(self.trouble)
+        return " ".join(sorted(victims))
+
+
+class BrokenDisk(FullDisk):
+    """A sync fails."""
+
+    name = "broken-disk"
+    trouble = Trouble(broken=True)
+
+
+class ClockStep(Fault):
+    """The wall clocks of some servers jump, by up to a day, and back."""
+
+    name = "clock-step"
+    needs_machine = True
+
+    async def start(self) -> str:
+        steps = {}
+        for victim in self.some(self.random.randint(1, len(self.zone.names))):
+            steps[victim] = self.random.randint(-CLOCK_STEP_SECONDS, CLOCK_STEP_SECONDS)
+            self.zone.machines[victim].suffer(Trouble(ahead_seconds=steps[victim]))
+        return " ".join(f"{victim} {step:+d} s" for victim, step in steps.items())
+
+
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
@@ -170,8 +223,18 @@ FAULTS: dict[str, type[Fault]] = {
         Bridge,
         SlowNetwork,
         RollingRestart,
+        SlowDisk,
+        FullDisk,
+        BrokenDisk,
+        ClockStep,
     )
 }
+
+
+UNSHIPPED = frozenset({FullDisk.name, BrokenDisk.name})
+"""Faults that have to be asked for by name."""
+
+DEFAULT_FAULTS = [name for name in FAULTS if name not in UNSHIPPED]
 
 
 class Nemesis:
@@ -181,7 +244,12 @@ class Nemesis:
         self, zone: Zone, faults: list[str], seed: int, say: Callable[[str], None]
     ) -> None:
         self._random = random.Random(f"nemesis of {seed}")
-        self._faults = [FAULTS[name](zone, self._random) for name in faults]
+        self._faults = []
+        for name in faults:
+            if FAULTS[name].needs_machine and not zone.machines:
+                say(f"{name} is left out: there is no C compiler (cc) to build it with")
+            else:
+                self._faults.append(FAULTS[name](zone, self._random))
         self._say = say
         self.counts: Counter[str] = Counter()
 

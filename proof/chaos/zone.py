@@ -17,6 +17,7 @@ from oned.cli.local_server import ADDRESS, LocalServer, stop
 from oned.cli.local_zone import GRACE_SECONDS, LocalZone
 from oned.storage import schema
 from proof.chaos.network import Network
+from proof.chaos.trouble import Machine, Trouble, build
 
 POLL_SECONDS = 0.05
 CONVERGE_SECONDS = 90.0
@@ -25,13 +26,21 @@ ELECTION_TIMEOUT_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ProxiedServer(LocalServer):
-    """A server that others reach through a proxy."""
+    """A server that others reach through a proxy, on a machine that can be troubled."""
 
     proxy_port: int = 0
+    machine: Machine | None = None
 
     @property
     def peer_endpoint(self) -> str:
         return f"{ADDRESS}:{self.proxy_port}"
+
+    def environment(self, *, auth_file: Path, zone_endpoint: str, bootstrap: str) -> dict[str, str]:
+        # A dataclass with slots is made anew, so that super() without arguments has no class.
+        own = LocalServer.environment(
+            self, auth_file=auth_file, zone_endpoint=zone_endpoint, bootstrap=bootstrap
+        )
+        return own | (self.machine.environment if self.machine else {})
 
 
 class NotConverged(Exception):
@@ -44,6 +53,7 @@ class Zone:
     def __init__(self, directory: Path) -> None:
         self.local = LocalZone(directory)
         self.network = Network(self.processes)
+        self.machines: dict[str, Machine] = {}
 
     @property
     def names(self) -> list[str]:
@@ -69,10 +79,17 @@ class Zone:
         await asyncio.to_thread(
             self.local.prepare, servers, base_port=None, election_timeout_ms=ELECTION_TIMEOUT_MS
         )
+        library = await asyncio.to_thread(build, self.local.directory)
         for name, server in self.local.servers.items():
+            if library is not None:
+                self.machines[name] = Machine(server.directory, library)
             port = await self.network.open(name, server.config.peer.port)
             self.local.servers[name] = ProxiedServer(
-                name, server.directory, server.config, proxy_port=port
+                name,
+                server.directory,
+                server.config,
+                proxy_port=port,
+                machine=self.machines.get(name),
             )
         with contextlib.redirect_stdout(io.StringIO()):
             await asyncio.to_thread(self._found)
@@ -121,6 +138,8 @@ class Zone:
     async def heal(self) -> None:
         """Take every fault away."""
         self.network.heal()
+        for machine in self.machines.values():
+            machine.suffer(Trouble())
         for name in self.names:
             self.signal(name, signal.SIGCONT)
             await self.start(name)

@@ -10,7 +10,7 @@ import pytest
 from proof.chaos import judgement
 from proof.chaos.__main__ import run
 from proof.chaos.clients import ALLOCATIONS, Records
-from proof.chaos.nemesis import FAULTS
+from proof.chaos.nemesis import DEFAULT_FAULTS
 from proof.linearizability import Operation, Outcome
 
 SECONDS = 60.0
@@ -22,7 +22,7 @@ async def test_three_servers_under_every_fault_tell_their_clients_the_truth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    report = await run(tmp_path, servers=3, seconds=SECONDS, seed=seed, faults=list(FAULTS))
+    report = await run(tmp_path, servers=3, seconds=SECONDS, seed=seed, faults=DEFAULT_FAULTS)
     with capsys.disabled():
         print(f"\n{report.line()}")
     assert not report.wrong, "\n".join(report.wrong)
