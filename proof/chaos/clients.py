@@ -21,7 +21,7 @@ import aiohttp
 from proof.linearizability import NEVER, Operation, Outcome
 
 DEADLINE_SECONDS = 5.0
-LINEARIZABLE = {"X-One-Consistency": "linearizable", "Content-Type": "text/xml"}
+HEADERS = {"X-One-Consistency": "linearizable", "Content-Type": "text/xml"}
 DOCUMENT_TYPE = 7
 ALLOCATIONS = "allocations"
 CALLS_PER_KEY = 120
@@ -74,7 +74,7 @@ class Caller:
         """One call, tried once."""
         body = xmlrpc.client.dumps((self._credentials, *arguments), method).encode()
         try:
-            async with self._http.post(endpoint, data=body, headers=LINEARIZABLE) as response:
+            async with self._http.post(endpoint, data=body, headers=HEADERS) as response:
                 if response.status != _OK:
                     outcome = Outcome.FAILED if response.status in _NOT_RUN else Outcome.UNKNOWN
                     return Answer(outcome, None, f"HTTP {response.status}")

@@ -30,13 +30,20 @@ class Network:
         self._delay = 0.0
         self._changed = asyncio.Event()
         self._servers: list[asyncio.Server] = []
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def open(self, name: str, peer_port: int) -> int:
         """Put a proxy before the peer port of server ``name``; the proxy's own port."""
 
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._join(name, peer_port, reader, writer)
+            carrying = asyncio.current_task()
+            assert carrying is not None
+            self._connections.add(carrying)
+            try:
+                await self._join(name, peer_port, reader, writer)
+            finally:
+                self._connections.discard(carrying)
+                await _closed(writer)
 
         server = await asyncio.start_server(accepted, LOOPBACK, 0)
         self._servers.append(server)
@@ -59,9 +66,10 @@ class Network:
     async def close(self) -> None:
         for server in self._servers:
             server.close()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     async def _passable(self, source: str, target: str) -> None:
         while (source, target) in self._cut:
@@ -77,19 +85,13 @@ class Network:
             await self._passable(source, target)
             far, forward = await asyncio.open_connection(LOOPBACK, port)
         except OSError:
-            answer.transport.abort()
             return
-        pumps = [
-            asyncio.create_task(self._pump(source, target, near, forward)),
-            asyncio.create_task(self._pump(target, source, far, answer)),
-        ]
-        self._pumps.update(pumps)
         try:
-            await asyncio.gather(*pumps, return_exceptions=True)
+            await asyncio.gather(
+                self._pump(source, target, near, forward), self._pump(target, source, far, answer)
+            )
         finally:
-            self._pumps.difference_update(pumps)
-            for writer in (answer, forward):
-                writer.transport.abort()
+            await _closed(forward)
 
     async def _pump(
         self, source: str, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -104,6 +106,13 @@ class Network:
             # An end is news too, and does not cross a cut either.
             await self._passable(source, target)
         writer.transport.abort()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Close at once, whatever was still to be sent."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def owner(port: int, processes: Mapping[str, int]) -> str:

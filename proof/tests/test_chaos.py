@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from proof.chaos import judgement
+from proof.chaos import clients, judgement
 from proof.chaos.__main__ import run
 from proof.chaos.clients import ALLOCATIONS, Records
 from proof.chaos.nemesis import DEFAULT_FAULTS
+from proof.chaos.network import LOOPBACK, Network
+from proof.chaos.trouble import Machine, Trouble, build
 from proof.linearizability import Operation, Outcome
 
 SECONDS = 60.0
@@ -61,3 +69,87 @@ def test_a_stale_read_among_the_records_is_told_with_its_calls() -> None:
     (wrong,) = judgement.judge(records)
     assert "register 5 is not linearizable" in wrong
     assert "'old'" in wrong
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+async def test_reads_that_ask_for_less_than_the_truth_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "HEADERS", {"Content-Type": "text/xml"})
+    report = await run(tmp_path, servers=3, seconds=10, seed=1, faults=["partition"])
+    assert any("is not linearizable" in wrong for wrong in report.wrong), report.line()
+
+
+@pytest.mark.integration
+async def test_a_cut_direction_holds_what_is_sent_and_healing_delivers_it() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
+
+    far = await asyncio.start_server(echo, LOOPBACK, 0)
+    network = Network(lambda: {"near": os.getpid()})
+    port = await network.open("far", far.sockets[0].getsockname()[1])
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        writer.write(b"one\n")
+        assert await reader.readline() == b"one\n"
+        network.cut("near", "far")
+        writer.write(b"two\n")
+        answer = asyncio.create_task(reader.readline())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(answer), 0.2)
+        network.heal()
+        assert await answer == b"two\n"
+    finally:
+        writer.close()
+        await network.close()
+        far.close()
+
+
+WRITE_A_ROW = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA synchronous=FULL")
+started = time.monotonic()
+try:
+    connection.execute("CREATE TABLE t(x)")
+except sqlite3.OperationalError as error:
+    print(error)
+else:
+    print("slow" if time.monotonic() - started > 0.3 else "ok")
+print(int(time.time()))
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.parametrize(
+    ("trouble", "said", "ahead"),
+    [
+        (Trouble(), "ok", 0),
+        (Trouble(slow_ms=400), "slow", 0),
+        (Trouble(full=True), "database or disk is full", 0),
+        (Trouble(broken=True), "disk I/O error", 0),
+        (Trouble(ahead_seconds=-3600), "ok", -3600),
+    ],
+)
+def test_a_process_feels_the_trouble_of_its_machine(
+    tmp_path: Path, trouble: Trouble, said: str, ahead: int
+) -> None:
+    library = build(tmp_path)
+    assert library is not None
+    machine = Machine(tmp_path, library)
+    machine.suffer(trouble)
+    (tmp_path / "var").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE_A_ROW, str(tmp_path / "var" / "one.db")],
+        env=os.environ | machine.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heard, clock = done.stdout.splitlines()
+    assert heard == said
+    assert abs(int(clock) - ahead - time.time()) < 10
