@@ -17,7 +17,7 @@ from oned.errors import OnedError
 from proof.chaos import judgement
 from proof.chaos.clients import Caller, Client, Keys, Records
 from proof.chaos.nemesis import DEFAULT_FAULTS, FAULTS, Nemesis
-from proof.chaos.table import write_table
+from proof.chaos.table import current_commit, write_table
 from proof.chaos.zone import NotConverged, Zone
 from proof.linearizability import Outcome, told
 
@@ -86,6 +86,7 @@ async def run(
         caller = Caller(zone.endpoints(), zone.session)
         try:
             await _under_fire(zone, caller, records, nemesis, seconds=seconds, seed=seed)
+            await zone.heal()
             healed = await zone.converged()
             wrong += await _read_all(caller, records, seed)
         except NotConverged as error:
@@ -119,7 +120,6 @@ async def _under_fire(
             await nemesis.run(seconds)
         finally:
             stopping.set()
-            await zone.heal()
 
 
 async def _read_all(caller: Caller, records: Records, seed: int) -> list[str]:
@@ -157,6 +157,7 @@ def main() -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     # The time is shared by the sizes, so that --seconds is what one waits.
     seconds = given.seconds / len(given.servers)
+    commit = current_commit()
     reports = []
     for servers in given.servers:
         directory = given.keep or Path(tempfile.mkdtemp(prefix="oned-chaos-"))
@@ -184,7 +185,7 @@ def main() -> int:
         elif given.keep is None:
             shutil.rmtree(directory.parent)
     if given.write_table:
-        write_table([report.row() for report in reports])
+        write_table(commit, [report.row() for report in reports])
     return 1 if any(report.wrong for report in reports) else 0
 
 

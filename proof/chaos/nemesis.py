@@ -254,6 +254,7 @@ class Nemesis:
         self.counts: Counter[str] = Counter()
 
     async def run(self, seconds: float) -> None:
+        """Hurt the zone for so long; the last fault is left for the caller to heal."""
         started = time.monotonic()
         end = started + seconds
         while time.monotonic() < end:
@@ -265,5 +266,7 @@ class Nemesis:
                 hold = self._random.uniform(*HOLD_SECONDS)
                 self._say(f"{time.monotonic() - started:7.1f} s  {fault.name}: {did}, {hold:.1f} s")
                 await asyncio.sleep(hold)
+                if time.monotonic() >= end:
+                    return
                 await fault.stop()
                 await asyncio.sleep(self._random.uniform(*CALM_SECONDS))

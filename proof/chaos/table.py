@@ -16,15 +16,20 @@ HEAD = (
 )
 
 
-def write_table(rows: list[list[str]]) -> None:
-    """Put these rows in place of the last run's."""
-    commit = subprocess.run(
+def current_commit() -> str:
+    """The source that is about to run; with ``-dirty`` when it is no commit's."""
+    described = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
-    ).stdout.strip()
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def write_table(commit: str, rows: list[list[str]]) -> None:
+    """Put these rows in place of the last run's."""
     today = datetime.now(UTC).date().isoformat()
     lines = [HEAD, *(f"| {' | '.join([today, commit, *row])} |" for row in rows)]
     text = PAGE.read_text(encoding="utf-8")
