@@ -85,7 +85,7 @@ async def run(
         nemesis = Nemesis(zone, faults, seed, say)
         caller = Caller(zone.endpoints(), zone.session)
         try:
-            await _under_fire(zone, caller, records, nemesis, seconds=seconds, seed=seed)
+            await _under_fire(caller, records, nemesis, seconds=seconds, seed=seed)
             await zone.heal()
             healed = await zone.converged()
             wrong += await _read_all(caller, records, seed)
@@ -108,7 +108,7 @@ async def run(
 
 
 async def _under_fire(
-    zone: Zone, caller: Caller, records: Records, nemesis: Nemesis, *, seconds: float, seed: int
+    caller: Caller, records: Records, nemesis: Nemesis, *, seconds: float, seed: int
 ) -> None:
     stopping = asyncio.Event()
     keys = {work: Keys(caller, work, KEYS) for work in set(WORK)}
