@@ -17,9 +17,10 @@ from oned.errors import OnedError
 from proof.chaos import judgement
 from proof.chaos.clients import Caller, Client, Keys, Records
 from proof.chaos.nemesis import DEFAULT_FAULTS, FAULTS, Nemesis
-from proof.chaos.table import current_commit, write_table
+from proof.chaos.table import write_table
 from proof.chaos.zone import NotConverged, Zone
 from proof.linearizability import Outcome, told
+from proof.table import current_commit
 
 WORK = ("register", "set", "allocation", "register", "set", "register")
 KEYS = 3

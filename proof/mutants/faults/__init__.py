@@ -1,0 +1,20 @@
+"""The mutants, a file for each room of the source.
+
+An edit's words are chosen to be short and to stand in the source exactly once; the unit tests tell
+which mutant has to follow when the source changes.
+"""
+
+MACHINE = "oned.raft.machine"
+LEADERSHIP = "oned.raft.leadership"
+READS = "oned.raft.reads"
+LOG = "oned.raft.log"
+PROGRESS = "oned.raft.progress"
+QUORUM = "oned.raft.quorum"
+TYPES = "oned.raft.types"
+DRIVER = "oned.node.driver"
+CALLERS = "oned.node.callers"
+MEMBERSHIP = "oned.node.membership"
+SNAPSHOTS = "oned.node.snapshots"
+STORE = "oned.storage.store"
+SNAPSHOT = "oned.storage.snapshot"
+FACTS = "oned.storage.facts"

@@ -1,0 +1,154 @@
+"""When an entry is committed: on whose disks it is, and who proves it."""
+
+from __future__ import annotations
+
+from proof.mutants.faults import DRIVER, LEADERSHIP, MACHINE
+from proof.mutants.mutant import Edit, Mutant
+
+MUTANTS = (
+    Mutant(
+        "heartbeat-commits-unverified",
+        "A heartbeat commits no further than it proves equal.",
+        (
+            Edit(
+                MACHINE,
+                "    def _on_append_request(self, request: AppendRequest) -> None:\n",
+                "    def _on_append_request(self, request: AppendRequest) -> None:\n"
+                "        if not request.entries:\n"
+                "            self._commit_to(min(request.commit, self.log.last_index))\n",
+            ),
+        ),
+        defect="N1",
+    ),
+    Mutant(
+        "commits-past-what-is-proven",
+        "A follower commits only what the request has proven equal, not its own tail behind it.",
+        (
+            Edit(
+                MACHINE,
+                "self._commit_to(min(request.commit, last))",
+                "self._commit_to(min(request.commit, self.log.last_index))",
+            ),
+        ),
+        defect="N1",
+    ),
+    Mutant(
+        "committed-by-counting",
+        "An entry of a former term is committed by one of this term, never by counting.",
+        (
+            Edit(MACHINE, " or self.log.term_at(index) != self.term:", ":"),
+            Edit(
+                MACHINE,
+                "        self.log.append([Entry(self.leadership.term_start, self.term)])\n",
+                "        self.leadership.term_start = self.log.last_index\n",
+            ),
+        ),
+        defect="N2",
+    ),
+    Mutant(
+        "no-no-op",
+        "A leader commits what it inherits without waiting for the next write.",
+        (
+            Edit(
+                MACHINE,
+                "        self.log.append([Entry(self.leadership.term_start, self.term)])\n",
+                "        self.leadership.term_start = self.log.last_index\n",
+            ),
+        ),
+        defect="N2",
+    ),
+    Mutant(
+        "own-entry-counts-before-it-is-durable",
+        "The leader's own copy counts once it is synced.",
+        (
+            Edit(
+                MACHINE,
+                "        self._under_way = self.log.last_index\n        return write\n",
+                "        self._under_way = self._durable = self.log.last_index\n"
+                "        return write\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "acknowledged-before-it-is-durable",
+        "A follower acknowledges what it has synced.",
+        (
+            Edit(
+                DRIVER,
+                "        if not write.must_sync:\n",
+                "        self._send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
+                "        if not write.must_sync:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "entries-written-but-not-synced",
+        "A write with entries is synced.",
+        (
+            Edit(
+                MACHINE,
+                "return self.hard_state is not None or bool(self.entries) or"
+                " self.truncate_from is not None",
+                "return self.hard_state is not None",
+            ),
+        ),
+    ),
+    Mutant(
+        "nothing-is-synced",
+        "What was acknowledged survives a loss of power.",
+        (Edit(DRIVER, "        self.store.sync()\n", ""),),
+    ),
+    Mutant(
+        "own-tail-acknowledged",
+        "A follower acknowledges what it knows equal to the leader's log, not all that it has.",
+        (
+            Edit(
+                MACHINE,
+                "self._reply(request, success=True, index=last)",
+                "self._reply(request, success=True, index=self.log.last_index)",
+            ),
+        ),
+    ),
+    Mutant(
+        "learner-counts-for-the-quorum",
+        "Entries are committed by voters.",
+        (
+            Edit(
+                LEADERSHIP,
+                "return Index(quorum.reached(matched, voters))",
+                "return Index(quorum.reached(matched, frozenset(matched)))",
+            ),
+        ),
+    ),
+    Mutant(
+        "one-copy-is-enough",
+        "An entry is committed when it is on a majority's disks.",
+        (
+            Edit(
+                LEADERSHIP,
+                "return Index(quorum.reached(matched, voters))",
+                "return Index(max(matched.values()))",
+            ),
+        ),
+    ),
+    Mutant(
+        "restart-commits-the-whole-log",
+        "A server that restarts does not know more to be committed than it has applied.",
+        (
+            Edit(
+                MACHINE, "        self.commit = applied\n", "        self.commit = log.last_index\n"
+            ),
+        ),
+    ),
+    Mutant(
+        "commit-goes-back",
+        "What is committed stays so.",
+        (
+            Edit(
+                MACHINE,
+                "        self.commit = max(self.commit, index)\n\n    def ",
+                "        self.commit = index\n\n    def ",
+            ),
+        ),
+    ),
+)

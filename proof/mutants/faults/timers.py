@@ -1,0 +1,87 @@
+"""Clocks, hand-overs, and what a leader does when its disk does not."""
+
+from __future__ import annotations
+
+from proof.mutants.faults import DRIVER, MACHINE, SNAPSHOTS
+from proof.mutants.mutant import Edit, Mutant
+
+_WALL = (
+    ("_next_purge = time.monotonic() + settings", "_next_purge = time.time() + settings"),
+    ("now=time.monotonic(),", "now=time.time(),"),
+    (
+        "now = time.monotonic()\n        if self.core.lease_read",
+        "now = time.time()\n        if self.core.lease_read",
+    ),
+    (
+        "now = time.monotonic()\n        try:\n            self.core.transfer",
+        "now = time.time()\n        try:\n            self.core.transfer",
+    ),
+    ("self._advance(time.monotonic())", "self._advance(time.time())"),
+    ("self.core.step_down(time.monotonic())", "self.core.step_down(time.time())"),
+    (
+        "now = time.monotonic()\n        self.core.written",
+        "now = time.time()\n        self.core.written",
+    ),
+    ("self.core.installed(time.monotonic(),", "self.core.installed(time.time(),"),
+)
+
+MUTANTS = (
+    Mutant(
+        "timers-follow-the-time-of-day",
+        "Setting a clock neither causes nor prevents an election.",
+        (
+            *(Edit(DRIVER, old, new) for old, new in _WALL),
+            Edit(
+                SNAPSHOTS,
+                "core.receive(time.monotonic(), offer)",
+                "core.receive(time.time(), offer)",
+            ),
+        ),
+        defect="N6",
+    ),
+    Mutant(
+        "hand-over-hindered-by-voters",
+        "A hand-over that the leader asked for costs no election timeout.",
+        (
+            Edit(
+                MACHINE,
+                "if led and not request.transfer and",
+                "if led and",
+            ),
+        ),
+    ),
+    Mutant(
+        "hand-over-to-one-that-is-behind",
+        "A successor has the leader's whole log before it is told to stand.",
+        (
+            Edit(
+                MACHINE,
+                "if progress is not None and progress.match == self.log.last_index:",
+                "if progress is not None:",
+            ),
+        ),
+    ),
+    Mutant(
+        "hand-over-never-given-up",
+        "A leader goes on when nobody takes over.",
+        (
+            Edit(
+                MACHINE,
+                "now >= leadership.transfer.deadline:",
+                "now >= NEVER:",
+            ),
+        ),
+    ),
+    Mutant(
+        "leader-stays-without-its-disk",
+        "A leader whose disk cannot be written leads no more.",
+        (
+            Edit(
+                DRIVER,
+                "        self.core.step_down(time.monotonic())\n",
+                "        return\n",
+            ),
+        ),
+        defect="N14",
+    ),
+)
