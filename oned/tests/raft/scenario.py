@@ -25,6 +25,9 @@ messages arrive, only by command. Disks write at once unless ``slow`` says other
     crash s1 [written]       a write under way is lost, or just made it; restart s1
     cut s1>s2 / cut s1 / heal   one direction, or all of s1's links
     transfer s1 [s2], stepdown s1, unreachable s1 s2, read s1, proven s1, serving s1
+    ask s3                   a read on a follower joins those that wait for the leader's word
+    reads s3                 what became of each of them
+    stale s3                 how old its tables can be
     compact s1 4, snapshot s1>s2
     server s4                a new machine with an uninitialised database, in no configuration
     state [s1], network
@@ -263,6 +266,24 @@ class Commands(Stage):
             return ["answered by lease"]
         round_, index = core.read_round(self.now)
         return [f"waits for round {round_} at index {index}"]
+
+    def do_ask(self, word: str) -> list[str]:
+        server = self.server(word)
+        tickets = self.tickets.setdefault(server.server_id, [])
+        tickets.append(server.core.read_index(self.now))
+        return [f"read {len(tickets)} waits"]
+
+    def do_reads(self, word: str) -> list[str]:
+        server = self.server(word)
+        outcomes = {True: "may go on", False: "was given up", None: "waits"}
+        return [
+            f"read {count} {outcomes[server.core.reads.outcome(ticket)]}"
+            for count, ticket in enumerate(self.tickets.get(server.server_id, []), start=1)
+        ]
+
+    def do_stale(self, word: str) -> list[str]:
+        seconds = self.server(word).core.staleness(self.now)
+        return ["unknown" if seconds is None else f"{seconds:.2f} s at most"]
 
     def do_proven(self, word: str) -> list[str]:
         leadership = self.server(word).core.leadership

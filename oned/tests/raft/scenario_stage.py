@@ -10,6 +10,8 @@ from oned.raft.messages import (
     AppendReply,
     AppendRequest,
     Message,
+    ReadIndexReply,
+    ReadIndexRequest,
     SnapshotOffer,
     TimeoutNow,
     VoteReply,
@@ -69,6 +71,10 @@ def kind(message: Message) -> str:
             return "timeout-now"
         case SnapshotOffer():
             return "offer"
+        case ReadIndexRequest():
+            return "read-index"
+        case ReadIndexReply():
+            return "read-index-reply"
 
 
 def shown(message: Message) -> str:
@@ -90,6 +96,8 @@ def shown(message: Message) -> str:
         case AppendReply():
             look = at(message.index, message.hint_term)
             return f"{head} refused={message.rejected} try={look}"
+        case ReadIndexReply():
+            return f"{head} index={message.index}"
         case _:
             return head
 
@@ -118,6 +126,7 @@ class Stage:
         self.slow: set[ServerId] = set()
         self.leaders: dict[Term, ServerId] = {}
         self.committed: dict[Index, Entry] = {}
+        self.tickets: dict[ServerId, list[int]] = {}
 
     # --- what a command names ------------------------------------------------------
 

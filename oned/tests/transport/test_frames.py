@@ -12,6 +12,8 @@ from oned.errors import PeerError
 from oned.raft.messages import (
     AppendReply,
     AppendRequest,
+    ReadIndexReply,
+    ReadIndexRequest,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -37,9 +39,12 @@ frames = st.one_of(
         st.lists(entries, max_size=3).map(tuple),
         whole,
         whole,
+        whole,
     ),
-    st.builds(AppendReply, whole, whole, whole, st.booleans(), whole, whole, whole, whole),
+    st.builds(AppendReply, whole, whole, whole, st.booleans(), *[whole] * 5),
     st.builds(TimeoutNow, whole, whole, whole),
+    st.builds(ReadIndexRequest, *[whole] * 4),
+    st.builds(ReadIndexReply, *[whole] * 5),
 )
 
 

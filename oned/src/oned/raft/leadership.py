@@ -35,11 +35,22 @@ class Transfer:
     told: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A follower wants a read index: ``index``, once a quorum has answered ``round``."""
+
+    number: int
+    round: int
+    index: Index
+
+
 class Leadership:
     """One server's time in office.
 
     Attributes:
         term_start: index of the no-op of this term; when it is applied the leader serves.
+        round_wanted: a round that reads wait for; it begins when the one under way is answered.
+        questions: read index requests that wait, one a server at most.
     """
 
     def __init__(
@@ -57,6 +68,8 @@ class Leadership:
         self.transfer: Transfer | None = None
         self._round_sent: deque[tuple[int, float]] = deque(maxlen=64)
         self.quorum_round = 0
+        self.round_wanted = 0
+        self.questions: dict[ServerId, Question] = {}
         self.lease_start = float("-inf")
         self._lease_broken = False
         self.follow(log.configuration)
@@ -91,6 +104,11 @@ class Leadership:
         self.next_heartbeat = now + self.heartbeat
         for progress in self.progress.values():
             progress.probing = False
+
+    def answer_questions(self) -> None:
+        """This server leads right now: its commit index answers all that was asked before."""
+        for progress in self.progress.values():
+            progress.answers = progress.asks
 
     def acknowledge_round(self, voters: frozenset[ServerId]) -> bool:
         """Note the newest round that a quorum has answered; whether it is a newer one."""
@@ -140,6 +158,7 @@ class Leadership:
                 entries=tuple(entries),
                 commit=commit,
                 round=self.round,
+                answers=progress.answers,
             )
 
     def heartbeat_to(self, peer: ServerId, commit: Index) -> AppendRequest:
@@ -161,6 +180,7 @@ class Leadership:
             entries=(),
             commit=commit,
             round=self.round,
+            answers=progress.answers,
         )
 
     def note_reply(self, reply: AppendReply, now: float) -> bool:
@@ -170,6 +190,8 @@ class Leadership:
             return False
         progress.last_reply = now
         progress.round = max(progress.round, reply.round)
+        if reply.asks:
+            progress.asks = reply.asks
         if not reply.success:
             common, _ = self.log.hint(reply.index, reply.hint_term)
             return progress.refused(reply.rejected, common)

@@ -21,18 +21,21 @@ from typing import TypeAlias
 
 from oned.raft import quorum
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
-from oned.raft.leadership import Leadership, Transfer
+from oned.raft.leadership import Leadership, Question, Transfer
 from oned.raft.log import Log
 from oned.raft.messages import (
     AppendReply,
     AppendRequest,
     Message,
+    ReadIndexReply,
+    ReadIndexRequest,
     SnapshotOffer,
     TimeoutNow,
     VoteReply,
     VoteRequest,
 )
 from oned.raft.progress import Flow, Progress
+from oned.raft.reads import Reads
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
@@ -120,6 +123,7 @@ class Raft:
         self.commit = applied
         self.applied = applied
         self.leadership: Leadership | None = None
+        self.reads = Reads(random)
         self._random = random
         self._stored_hard_state = self._durable_hard_state = hard_state
         # What is known durable, what was handed out to be written, and since when to cut.
@@ -177,7 +181,20 @@ class Raft:
         """When ``tick`` must be called next, in the caller's monotonic seconds."""
         if self.leadership is not None:
             return self.leadership.next_heartbeat
-        return self._election_deadline
+        return min(self._election_deadline, self.reads.deadline)
+
+    def staleness(self, now: float) -> float | None:
+        """Everything acknowledged so many seconds ago or before is in these tables.
+
+        It needs no clock but this server's own, and on a leader those of its voters to
+        keep within the drift that leases allow for. None: nothing is known yet.
+        """
+        if self.lease_read(now):
+            return 0.0
+        fresh_at = self.reads.fresh_at
+        if self.leadership is not None and self.serving:
+            fresh_at = max(fresh_at, self.leadership.lease_start)
+        return None if fresh_at == -NEVER else max(0.0, now - fresh_at)
 
     def lease_read(self, now: float) -> bool:
         """Whether a read is linearizable here and now, without asking anybody."""
@@ -198,8 +215,11 @@ class Raft:
         """Time has passed."""
         if self.leadership is not None:
             self._tick_leader(self.leadership, now)
-        elif now >= self._election_deadline:
+            return
+        if now >= self._election_deadline:
             self._campaign(now, pre=True)
+        if now >= self.reads.deadline and self.reads.repeat(now, self.options.heartbeat):
+            self._ask(self.reads.outstanding)
 
     def receive(self, now: float, message: Message) -> None:
         """A message for this server has arrived, from a member or a future leader of it."""
@@ -217,7 +237,13 @@ class Raft:
             if isinstance(message, AppendRequest | SnapshotOffer):
                 self._reply(message, success=False, index=Index(0))
             return
+        self._take(now, message)
+
+    def _take(self, now: float, message: Message) -> None:
+        """A message of this term."""
         match message:
+            case VoteRequest():
+                pass  # answered before, whatever its term
             case VoteReply():
                 self._on_vote_reply(now, message)
             case AppendRequest():
@@ -230,6 +256,10 @@ class Raft:
                     self._campaign(now, pre=False, transfer=True)
             case SnapshotOffer():
                 self._hear_leader(now, message.sender)
+            case ReadIndexRequest():
+                self._on_read_index_request(now, message)
+            case ReadIndexReply():
+                self._on_answer(now, message.number, message.index)
 
     def propose(self, proposals: Sequence[Proposal]) -> Index:
         """Append proposals in one go and send them on; they are committed later or never.
@@ -268,8 +298,24 @@ class Raft:
         """
         if self.leadership is None or not self.serving:
             raise NotLeading
-        self._heartbeat(self.leadership, now)
-        return self.leadership.round, self.commit
+        index = self.commit
+        return self._round_from_now(self.leadership, now), index
+
+    def read_index(self, now: float) -> int:
+        """Begin to ask the leader how far this server must be to read what is true now.
+
+        Returns:
+            A ticket: ``reads.outcome`` tells whether the read may go on, waits, or was given
+            up because no leader answered within an election timeout.
+
+        Raises:
+            NotLeading: no leader is known, or there is no database to read.
+        """
+        if self.role is not Role.FOLLOWER or not self.serving:
+            raise NotLeading
+        ticket = self.reads.join()
+        self._ask_for_readers(now)
+        return ticket
 
     def transfer(self, now: float, to: ServerId | None = None) -> ServerId:
         """Hand over to ``to`` or the most advanced voter; proposals are refused meanwhile.
@@ -337,6 +383,7 @@ class Raft:
         self.initialised = True
         self.commit = max(self.commit, index)
         self.applied = index
+        self.reads.applied(index)
         self._wait_for_leader(now)
         if self.leader_id != NO_SERVER:
             self._after_write.append(
@@ -409,7 +456,9 @@ class Raft:
             self._durable_hard_state = write.hard_state
         self.applied = write.apply_to
         self.log.forget(self.applied)
+        self.reads.applied(self.applied)
         if self.leadership is not None:
+            self._answer_questions(self.leadership)
             self._advance_commit(self.leadership, now)
         elif self.role is Role.SOLO:
             self._commit_to(self._durable)
@@ -430,6 +479,8 @@ class Raft:
         if term > self.term:
             self.term, self.voted_for = term, NO_SERVER
             self._after_write = []  # acknowledgements of a former term are nobody's business
+        if self.leadership is not None and self.serving:
+            self.reads.fresh_at = max(self.reads.fresh_at, self.leadership.lease_start)
         self.role = Role.FOLLOWER
         self.leader_id = NO_SERVER
         self.leadership = None
@@ -437,10 +488,14 @@ class Raft:
 
     def _hear_leader(self, now: float, leader: ServerId) -> None:
         assert self.leadership is None, f"two leaders in term {self.term}: {leader} too"
+        another = self.leader_id != leader
         self.role = Role.FOLLOWER
         self.leader_id = leader
         self._last_contact = now
         self._wait_for_leader(now)
+        if another:
+            self.reads.heartbeat = 0
+            self._ask(self.reads.outstanding)
 
     def _campaign(self, now: float, *, pre: bool, transfer: bool = False) -> None:
         """Ask for votes; first (``pre``) only whether there would be any (dissertation, 9.6)."""
@@ -512,6 +567,7 @@ class Raft:
         self.role = Role.LEADER
         self.leader_id = self.server_id
         self._election_deadline = NEVER
+        self.reads.give_up()  # who waits reads as of a leader now
         self.leadership = Leadership(
             server_id=self.server_id,
             term=self.term,
@@ -535,6 +591,10 @@ class Raft:
         hint_term: Term = Term(0),
     ) -> None:
         heard = request if isinstance(request, AppendRequest) else None
+        asks = 0
+        if heard is not None and heard.term == self.term and heard.round > self.reads.heartbeat:
+            self.reads.heartbeat = heard.round
+            asks = self.reads.put(self._last_contact)
         self._after_write.append(
             AppendReply(
                 term=self.term,
@@ -545,10 +605,13 @@ class Raft:
                 round=heard.round if heard else 0,
                 hint_term=hint_term,
                 rejected=heard.prev_index if heard else Index(0),
+                asks=asks,
             )
         )
 
     def _on_append_request(self, request: AppendRequest) -> None:
+        if request.answers:
+            self._on_answer(self._last_contact, request.answers, request.commit)
         if request.prev_index < self.log.base_index and request.prev_index < self.commit:
             # Everything up to the commit index is equal by definition.
             self._reply(
@@ -587,6 +650,27 @@ class Raft:
     def _commit_to(self, index: Index) -> None:
         self.commit = max(self.commit, index)
 
+    def _ask_for_readers(self, now: float) -> None:
+        """One question at a time speaks for all who came before it was sent."""
+        if self.reads.must_ask:
+            number = self.reads.sent(
+                now,
+                retry_seconds=self.options.heartbeat,
+                patience_seconds=self.options.election_timeout,
+            )
+            self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        if number and self.role is Role.FOLLOWER and self.leader_id != NO_SERVER:
+            self._messages.append(
+                ReadIndexRequest(self.term, self.server_id, self.leader_id, number)
+            )
+
+    def _on_answer(self, now: float, number: int, index: Index) -> None:
+        self.reads.answer(number, index)
+        self.reads.applied(self.applied)
+        self._ask_for_readers(now)
+
     # --- leading -------------------------------------------------------------------
 
     def _tick_leader(self, leadership: Leadership, now: float) -> None:
@@ -601,10 +685,53 @@ class Raft:
 
     def _heartbeat(self, leadership: Leadership, now: float) -> None:
         leadership.new_round(now)
+        if self.serving and leadership.holds_lease(now, self.options.election_timeout):
+            leadership.answer_questions()
         for peer in leadership.progress:
             requests = list(leadership.requests(peer, self.commit))
             self._messages.extend(requests or [leadership.heartbeat_to(peer, self.commit)])
         leadership.acknowledge_round(self.voters)
+
+    def _round_from_now(self, leadership: Leadership, now: float) -> int:
+        """A round that begins now or later; its answers prove that this server led by then.
+
+        While one is under way, the next one speaks for all reads that come meanwhile.
+        """
+        if leadership.quorum_round == leadership.round:
+            self._heartbeat(leadership, now)
+            return leadership.round
+        leadership.round_wanted = leadership.round + 1
+        return leadership.round_wanted
+
+    def _on_read_index_request(self, now: float, request: ReadIndexRequest) -> None:
+        leadership = self.leadership
+        if leadership is None or request.sender not in leadership.progress:
+            return
+        waiting = leadership.questions.get(request.sender)
+        if waiting is None or waiting.number != request.number:
+            leased = leadership.holds_lease(now, self.options.election_timeout)
+            # What former leaders acknowledged comes before the no-op of this term.
+            index = max(self.commit, leadership.term_start)
+            round_ = 0 if leased else self._round_from_now(leadership, now)
+            leadership.questions[request.sender] = Question(request.number, round_, index)
+        self._answer_questions(leadership)
+
+    def _answer_questions(self, leadership: Leadership) -> None:
+        """Answer the read index requests that may be answered now."""
+        if not leadership.questions or not self.serving:
+            return
+        for peer, question in list(leadership.questions.items()):
+            if leadership.quorum_round >= question.round:
+                del leadership.questions[peer]
+                self._messages.append(
+                    ReadIndexReply(self.term, self.server_id, peer, question.number, question.index)
+                )
+
+    def _continue_reads(self, leadership: Leadership, now: float) -> None:
+        """A quorum may have answered a round: go on with the reads that wait for one."""
+        if leadership.round_wanted > leadership.round == leadership.quorum_round:
+            self._heartbeat(leadership, now)
+        self._answer_questions(leadership)
 
     def _replicate(self) -> None:
         """Send every server what it may be sent."""
@@ -622,6 +749,7 @@ class Raft:
         self._advance_commit(leadership, now)
         if leadership is self.leadership:
             self._continue_transfer(leadership)
+            self._continue_reads(leadership, now)
 
     def _advance_commit(self, leadership: Leadership, now: float) -> None:
         """Commit what a quorum holds, if the last of it is of this term (paper, 5.4.2)."""

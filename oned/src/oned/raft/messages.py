@@ -45,6 +45,8 @@ class AppendRequest:
 
     Attributes:
         round: the leader's count of heartbeats, echoed by the reply: what reads wait for.
+        answers: the newest of the receiver's questions that ``commit`` answers, see
+            ``oned.raft.reads``; 0 for none.
     """
 
     term: Term
@@ -55,6 +57,7 @@ class AppendRequest:
     entries: tuple[Entry, ...]
     commit: Index
     round: int
+    answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class AppendReply:
             here; on refusal the last index where the logs may agree.
         hint_term: on refusal, the term of the entry at ``index``.
         rejected: on refusal, the ``prev_index`` that was refused.
+        asks: a question that the sender puts along the way, see ``oned.raft.reads``.
     """
 
     term: Term
@@ -77,6 +81,7 @@ class AppendReply:
     round: int
     hint_term: Term = Term(0)
     rejected: Index = Index(0)
+    asks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,38 @@ class SnapshotOffer:
     index: Index
 
 
+@dataclass(frozen=True, slots=True)
+class ReadIndexRequest:
+    """A follower asks its leader how far it must be to show what is true now.
+
+    Attributes:
+        number: the question, see ``oned.raft.reads``; the reply repeats it.
+    """
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadIndexReply:
+    """The sender led when it got the question, and had committed no more than ``index``."""
+
+    term: Term
+    sender: ServerId
+    to: ServerId
+    number: int
+    index: Index
+
+
 Message: TypeAlias = (
-    VoteRequest | VoteReply | AppendRequest | AppendReply | TimeoutNow | SnapshotOffer
+    VoteRequest
+    | VoteReply
+    | AppendRequest
+    | AppendReply
+    | TimeoutNow
+    | SnapshotOffer
+    | ReadIndexRequest
+    | ReadIndexReply
 )

@@ -34,6 +34,8 @@ class Progress:
         match: the last index known to be durable there and equal to ours.
         last_reply: when it last answered in this term; None before it has.
         round: the last heartbeat round that it has answered.
+        asks: the question that it put last along the way, see ``oned.raft.reads``.
+        answers: the newest of its questions that our commit index answers.
     """
 
     next: Index
@@ -43,6 +45,8 @@ class Progress:
     round: int = 0
     probing: bool = False
     inflight: deque[Index] = field(default_factory=deque)
+    asks: int = 0
+    answers: int = 0
 
     @property
     def can_send(self) -> bool:

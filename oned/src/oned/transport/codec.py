@@ -16,6 +16,8 @@ from oned.raft.messages import (
     AppendReply,
     AppendRequest,
     Message,
+    ReadIndexReply,
+    ReadIndexRequest,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -60,6 +62,8 @@ _KINDS: tuple[type, ...] = (
     AppendRequest,
     AppendReply,
     TimeoutNow,
+    ReadIndexRequest,
+    ReadIndexReply,
 )
 _NUMBERS = {kind: bytes((number,)) for number, kind in enumerate(_KINDS)}
 _DECODERS: tuple[msgspec.msgpack.Decoder[Frame], ...] = tuple(
