@@ -18,7 +18,13 @@ import uvloop
 from oned import pki
 from oned.api.server import ApiServer
 from oned.config import Config, Environment
-from oned.errors import ConfigError, ForeignDatabase, Nondeterminism
+from oned.errors import (
+    ConfigError,
+    DatabaseDamaged,
+    DatabaseFailed,
+    ForeignDatabase,
+    StorageError,
+)
 from oned.hooks.runner import HookRunner
 from oned.node import Node, Observers, Settings
 from oned.raft.machine import Options
@@ -40,6 +46,15 @@ EXIT_FAILED = 1
 
 GC_THRESHOLDS = (10_000, 20, 50)
 """Rarer than Python's own: a call makes hundreds of objects and hardly any cycle."""
+
+OPEN_PAUSE_SECONDS = (0.2, 2.0)
+"""First and longest pause before a database that a full or bad disk refuses is tried again."""
+
+_ALONE = (
+    "{error}. No other server is known to have its content, so that nothing was replaced. Put a"
+    " backup in its place; or, if the zone has other servers, move {path} away and start again:"
+    " they send this server a copy"
+)
 
 _log = structlog.get_logger()
 
@@ -73,6 +88,32 @@ def init(config: Config, environment: Environment) -> int:
 
 
 # --- database --------------------------------------------------------------------
+
+
+async def _open(config: Config, environment: Environment) -> Store:
+    """The database of this server, as soon as the disk gives it.
+
+    One that is damaged is replaced by an empty one, which the zone fills, where the zone has
+    other voters.
+
+    Raises:
+        StorageError: it cannot be used, and waiting does not help.
+    """
+    path = environment.var / "one.db"
+    loop = asyncio.get_running_loop()
+    pause, longest = OPEN_PAUSE_SECONDS
+    while True:
+        try:
+            return await loop.run_in_executor(None, Store, path)
+        except DatabaseFailed as error:
+            _log.error("the database cannot be opened, it is tried again", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+        except DatabaseDamaged as error:
+            if config.federation.solo or not Store.others_vote(path):
+                raise StorageError(_ALONE.format(error=error, path=path)) from error
+            aside = Store.put_aside(path)
+            _log.error("the database is put aside", error=str(error), path=str(aside))
 
 
 def _credentials(environment: Environment) -> tuple[str, str]:
@@ -138,6 +179,15 @@ def _settle_identity(
     ``zone_uuid`` is the zone in this server's certificate; None for a solo server.
     """
     facts = store.facts
+    if not facts.initialised and store.replaces:
+        # Whoever made a second zone here would lose the first.
+        if config.federation.solo:
+            raise StorageError(
+                f"the database {store.path} is empty, and there was another one in its place: put"
+                f" a backup there, or remove {store.path}.synced to begin anew"
+            )
+        _log.warning("the database is new in place of another one: the zone has to send its copy")
+        return
     if not facts.initialised:
         if config.federation.solo:
             _bootstrap(store, config, environment, zone_uuid="")
@@ -194,8 +244,7 @@ def _settings(config: Config, environment: Environment) -> Settings:
     )
 
 
-def _build(config: Config, environment: Environment) -> _Parts:
-    store = Store(environment.var / "one.db")
+def _build(config: Config, environment: Environment, store: Store) -> _Parts:
     node = Node(store, _settings(config, environment), environment.var / "snapshots")
     peers = None
     if not config.federation.solo:
@@ -221,13 +270,15 @@ def _build(config: Config, environment: Environment) -> _Parts:
         following=hooks.became_follower,
         batch=metrics.batch,
         commit=metrics.commit,
+        sync=metrics.sync,
+        election=metrics.election,
     )
     admin = AdminServer(
         config.admin.listen_address,
         config.admin.port,
         node.report,
         metrics,
-        lambda: not node.failed.done(),
+        lambda: not node.failed.done() and node.database == "ok",
     )
     api = ApiServer(node, config, requests=metrics.call)
     return _Parts(store, node, peers, api, admin, hooks)
@@ -236,7 +287,7 @@ def _build(config: Config, environment: Environment) -> _Parts:
 async def _serve(config: Config, environment: Environment) -> int:
     for warning in config.warnings:
         _log.warning("oned.conf", warning=warning)
-    parts = _build(config, environment)
+    parts = _build(config, environment, await _open(config, environment))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -266,17 +317,8 @@ async def _until_stopped(parts: _Parts, stopped: asyncio.Event) -> int:
         _log.info("stopping")
         return 0
     error = parts.node.failed.exception()
-    _log.error("stopping, the database failed", error=str(error))
-    if isinstance(error, Nondeterminism) and len(parts.node.core.voters) > 1:
-        _quarantine(parts.store)
+    _log.error("stopping, this server cannot go on", error=str(error))
     return EXIT_FAILED
-
-
-def _quarantine(store: Store) -> None:
-    """Put a database that has diverged aside: the zone sends this server a new one."""
-    aside = store.path.with_name(f"{store.path.name}.diverged-{int(time.time())}")
-    store.path.rename(aside)
-    _log.error("database put aside, a snapshot replaces it at the next start", path=str(aside))
 
 
 async def _stop(parts: _Parts) -> None:

@@ -5,7 +5,10 @@ OnedError
 ├── TemplateError           a template or configuration text does not parse
 ├── StorageError            the database cannot be opened, read or written
 │   ├── ForeignDatabase     it belongs to another zone or another server
-│   └── Nondeterminism      a committed statement failed here: this server stops
+│   ├── DatabaseFailed      the disk below it did, or what holds it; it may work again later
+│   │   └── DatabaseFull    there is no space left
+│   ├── DatabaseDamaged     it does not hold what was written to it
+│   └── Nondeterminism      a committed statement failed here: this copy has diverged
 ├── PeerError               certificates or peer settings are unusable
 ├── HookError               a hook failed; it is tried again, and leadership stays as it is
 └── ProposalError           a change was not made
@@ -36,6 +39,18 @@ class StorageError(OnedError):
 
 class ForeignDatabase(StorageError):
     """The database belongs to another zone or another server."""
+
+
+class DatabaseFailed(StorageError):
+    """The disk refused a read or a write, or lost it: what is durable must be found out anew."""
+
+
+class DatabaseFull(DatabaseFailed):
+    """There is no space left for the database."""
+
+
+class DatabaseDamaged(StorageError):
+    """The database does not hold what was written to it: it speaks for nothing any more."""
 
 
 class Nondeterminism(StorageError):

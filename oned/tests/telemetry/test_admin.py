@@ -17,6 +17,7 @@ STATUS = {
     "applied": 10,
     "log_index": 10,
     "serving": True,
+    "database": "ok",
     "initialised": True,
     "members": [],
 }
@@ -60,6 +61,8 @@ async def test_serving_leader_is_all_green(server):
         ({"state": "follower", "leader_id": -1}, "no leader is known"),
         ({"state": "candidate", "leader_id": -1, "serving": False}, "standing for election"),
         ({"state": "follower", "initialised": False}, "not initialised"),
+        ({"database": "stuck"}, "the disk does not answer"),
+        ({"database": "full", "initialised": False}, "no space left"),
         ({"serving": False}, "does not serve yet"),
     ],
 )

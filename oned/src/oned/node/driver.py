@@ -1,8 +1,7 @@
 """The only driver of ``raft``: feeds it time, messages and proposals, and carries out what it says.
 
-Everything here runs on the event loop except the database, which one thread writes. While
-that thread works, proposals queue up, and the next write takes them all: group commit
-without a timer.
+Everything here runs on the event loop. Beside it ``writing`` has a thread that makes writes
+durable, and ``recovery`` takes over while the database cannot be used.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,17 +23,20 @@ from oned.errors import (
     MembershipPending,
     NotLeader,
     OutcomeUnknown,
+    PeerError,
     ProposalError,
     StorageError,
 )
 from oned.node.callers import Callers
 from oned.node.exports import Writer
 from oned.node.membership import Membership
+from oned.node.recovery import Recovery
 from oned.node.snapshots import Snapshots
+from oned.node.writing import Writing
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
 from oned.raft.log import Log
 from oned.raft.machine import NEVER, Options, Raft, Write
-from oned.raft.messages import Message
+from oned.raft.messages import Message, TimeoutNow
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
@@ -58,6 +58,9 @@ from oned.transport.peers import Peers
 MAX_INBOX = 8192
 """Messages that may wait for the core; beyond that they are lost, which Raft expects."""
 
+READ_SECONDS = 5.0
+"""How long a read waits for the proof that it is up to date; another server may be quicker."""
+
 _log = structlog.get_logger()
 
 
@@ -76,12 +79,17 @@ class Settings:
 
 @dataclass(slots=True)
 class Observers:
-    """Who wants to know: hooks of role changes, metrics of writes and commits."""
+    """Who wants to know: hooks of role changes, metrics of writes, commits and elections.
+
+    ``sync`` is told in the database's thread how long the disk took.
+    """
 
     leading: Callable[[Term], None] = lambda _term: None
     following: Callable[[Term], None] = lambda _term: None
     batch: Callable[[int, float], None] = lambda _entries, _seconds: None
     commit: Callable[[float], None] = lambda _seconds: None
+    sync: Callable[[float], None] = lambda _seconds: None
+    election: Callable[[str, float | None], None] = lambda _outcome, _seconds: None
 
 
 class Node:
@@ -101,25 +109,26 @@ class Node:
         self.observers = Observers()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._inbox: deque[Message] = deque()
         self._callers = Callers()
         self._scheduled = False
         self._closed = False
-        self._paused = 0
-        self._writing: asyncio.Future[None] | None = None
-        self._checkpointing = self._rest_to_checkpoint = False
         self._timer: asyncio.TimerHandle | None = None
         self._office: Term | None = None
         self._office_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._announced: tuple[bool, Term] | None = None
+        self._standing_since: float | None = None
         self._next_purge = time.monotonic() + settings.purge_interval
         self._reached: Configuration | None = None
         self._routes: dict[ServerId, Link] = {}
+        self.writing = Writing(self)
+        self.recovery = Recovery(self)
         self.snapshots = Snapshots(self, snapshot_directory, export)
         self.membership = Membership(self)
         self.core = self._make_core()
+        # A read may come upon it in any thread.
+        store.trouble = lambda error: self._loop.call_soon_threadsafe(self.recovery.begin, error)
 
     def _make_core(self) -> Raft:
         facts = self.store.facts
@@ -151,7 +160,7 @@ class Node:
         self.peers = peers
         if peers is not None:
             await peers.start()
-        self._schedule()
+        self.schedule()
 
     async def hand_over(self) -> None:
         """Give leadership away, so that a stop costs no election timeout."""
@@ -165,14 +174,13 @@ class Node:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self.recovery.close()
         self._callers.fail(OutcomeUnknown("this server stops"))
         await self.snapshots.close()
         if self.peers is not None:
             await self.peers.stop()
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._thread.shutdown()
+        await self.writing.close()
 
     # --- what the API asks (oned.api.ports.Front) ------------------------------------
 
@@ -198,9 +206,16 @@ class Node:
             applied_index=core.applied,
             last_index=core.log.last_index,
             last_term=core.log.last_term,
-            serving=core.serving,
+            serving=core.serving and self.database == "ok",
             configuration=core.configuration,
         )
+
+    @property
+    def database(self) -> str:
+        """``ok``, or what is wrong with it: ``stuck``, ``full``, ``failed`` or ``damaged``."""
+        if self.recovery.trouble is None and self.writing.is_stuck(time.monotonic()):
+            return "stuck"
+        return self.recovery.condition
 
     async def propose(
         self, change: Change, *, term: Term, configuration: Configuration | None = None
@@ -208,23 +223,33 @@ class Node:
         """See ``oned.api.ports.Front.propose``."""
         if not self.core.is_leading or self.core.term != term:
             raise NotLeader("this server does not lead")
+        if self.database != "ok":
+            raise NotLeader("the database of this server cannot be written")
         data = encode(change) if change.statements else b""
         done = self._callers.propose(data, configuration, term)
-        self._schedule()
+        self.schedule()
         await done
 
     async def read_barrier(self) -> None:
         """See ``oned.api.ports.Front.read_barrier``."""
-        now = time.monotonic()
-        if self.core.lease_read(now):
+        now, core = time.monotonic(), self.core
+        if core.lease_read(now):
             return
+        if self.recovery.trouble is not None:
+            raise NotLeader("the database of this server does not work")
         try:
-            number, index = self.core.read_round(now)
+            if core.leadership is not None:
+                done = self._callers.read(*core.read_round(now))
+            else:
+                done = self._callers.index_read(core.read_index(now))
         except NotLeading as error:
-            raise NotLeader("this server does not lead") from error
-        done = self._callers.read(number, index)
-        self._schedule()
-        await done
+            raise NotLeader("no leader confirms what is true now") from error
+        self.schedule()
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await done
+        except TimeoutError:
+            raise NotLeader("this server cannot show in time what is true now") from None
 
     async def transfer_leadership(self, to: ServerId | None = None) -> bool:
         """Hand over to ``to`` or the best follower; False when nobody took over in time."""
@@ -233,7 +258,7 @@ class Node:
             self.core.transfer(now, to)
         except NotLeading:
             return False
-        self._schedule()
+        self.schedule()
         try:
             async with asyncio.timeout(1.5 * self.settings.options.election_timeout):
                 while self.core.leadership is not None:
@@ -246,11 +271,12 @@ class Node:
     async def reset_server(self, server_id: ServerId) -> None:
         """Send a server a fresh snapshot whatever its log holds."""
         self.core.force_snapshot(server_id)
-        self._schedule()
+        self.schedule()
 
     def report(self) -> dict[str, Any]:
         """What ``/status`` shows: see ARCHITECTURE.md."""
         core, facts = self.core, self.store.facts
+        staleness = core.staleness(time.monotonic())
         return {
             "version": __version__,
             "zone_uuid": facts.zone_uuid,
@@ -265,9 +291,11 @@ class Node:
             "applied": core.applied,
             "log_index": core.log.last_index,
             "log_term": core.log.last_term,
-            "serving": core.serving,
+            "serving": core.serving and self.database == "ok",
+            "database": self.database,
             "initialised": core.initialised,
             "configuration_committed": not core.change_pending,
+            "staleness_seconds": None if staleness is None else round(staleness, 3),
             "members": self.membership.report(time.monotonic()),
         }
 
@@ -284,7 +312,7 @@ class Node:
         )
 
     def link_opened(self, _link: Link) -> None:
-        self._schedule()
+        self.schedule()
 
     def link_closed(self, link: Link) -> None:
         for server_id in [s for s, route in self._routes.items() if route is link]:
@@ -292,11 +320,13 @@ class Node:
         member = self.core.configuration.named(link.name)
         if member is not None:
             self.core.unreachable(member.server_id)
-            self._schedule()
+            self.schedule()
 
     def frame_received(self, link: Link, frame: Frame) -> None:
+        if self.recovery.trouble is not None:
+            return
         if isinstance(frame, Adopt):
-            self._spawn(self.membership.be_adopted(link, frame))
+            self.spawn(self.membership.be_adopted(link, frame))
         elif (
             not isinstance(frame, Hello)
             and len(self._inbox) < MAX_INBOX
@@ -305,7 +335,7 @@ class Node:
         ):
             self._routes[frame.sender] = link
             self._inbox.append(frame)
-            self._schedule()
+            self.schedule()
 
     def snapshot_offset(self, name: str, checksum: str) -> int:
         return self.snapshots.offset(name, checksum)
@@ -313,9 +343,11 @@ class Node:
     async def snapshot_received(
         self, name: str, headers: Mapping[str, str], offset: int, blocks: AsyncIterator[bytes]
     ) -> int:
+        if self.recovery.trouble is not None:
+            raise PeerError("the database cannot be written")
         return await self.snapshots.receive(name, headers, offset, blocks)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the loop, and hold on to it while it runs."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
@@ -323,7 +355,7 @@ class Node:
 
     # --- the loop ------------------------------------------------------------------
 
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
         """Run a step soon; inputs that arrive before it share it."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
@@ -331,16 +363,27 @@ class Node:
 
     def _step(self) -> None:
         self._scheduled = False
-        if self._closed or self.failed.done():
+        if self._closed or self.failed.done() or self.recovery.trouble is not None:
             return
         try:
             self._advance(time.monotonic())
+        except StorageError as error:
+            self.recovery.begin(error)
         except Exception as error:  # noqa: BLE001 - the root of everything that this server does
             _log.exception("this server cannot go on")
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End: nothing can bring this server back but somebody from outside."""
+        if not self.failed.done():
             self.failed.set_exception(error)
 
     def _advance(self, now: float) -> None:
         core = self.core
+        if self.writing.is_stuck(now):
+            # What comes in waits, bounded as ever, and nobody is stood for or voted for.
+            self.resign()
+            return
         while self._inbox:
             core.receive(now, self._inbox.popleft())
         self._propose_queued()
@@ -352,21 +395,22 @@ class Node:
         self._note_office()
         self._reach_members()
         self._send(core.take_messages())
-        self._begin_write()
+        self.writing.begin()
         self._send(core.take_messages())
         self._callers.release_reads(core.leadership, core.applied)
+        self._callers.release_index_reads(core.reads)
         if now >= self._next_purge:
             self._next_purge = now + self.settings.purge_interval
-            self._spawn(self._purge())
+            self.spawn(self.writing.purge())
         self._set_timer(now)
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self.core.deadline()
+        deadline = min(self.core.deadline(), self.writing.stuck_at)
         if deadline != NEVER:
-            self._timer = self._loop.call_later(max(0.0, deadline - now), self._schedule)
+            self._timer = self._loop.call_later(max(0.0, deadline - now), self.schedule)
 
     def _propose_queued(self) -> None:
         """Append all that queued up."""
@@ -385,68 +429,8 @@ class Node:
             for proposal in batch:
                 proposal.refuse(error)
 
-    def _begin_write(self) -> None:
-        if self._writing is not None or self._paused or self.failed.done():
-            return
-        write = self.core.take_write()
-        if write is None:
-            return
-        if not (write.must_sync or write.apply_to > self.core.applied):
-            self._written(write, Applied(), 0.0)
-            return
-        started = time.monotonic()
-        try:
-            applied = self.store.write(write)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was written
-            self._write_failed(error)
-            return
-        if not write.must_sync:
-            self._written(write, applied, time.monotonic() - started)
-            return
-        self._writing = self._loop.run_in_executor(self._thread, self._sync)
-        self._writing.add_done_callback(
-            lambda done: self._write_ended(write, applied, started, done)
-        )
-
-    def _sync(self) -> None:
-        """In the database's thread: the write that was just made becomes durable."""
-        self.store.sync()
-        if self._rest_to_checkpoint:
-            # Nobody writes now, so that this one leaves no rest.
-            self._rest_to_checkpoint = not self.store.checkpoint()
-
-    def _write_ended(
-        self, write: Write, applied: Applied, started: float, done: asyncio.Future[None]
-    ) -> None:
-        self._writing = None
-        error = done.exception()
-        if error is not None:
-            self._write_failed(error)
-            return
-        self._written(write, applied, time.monotonic() - started)
-        if self.store.wants_checkpoint and not self._checkpointing:
-            self._spawn(self._checkpoint())
-        self._schedule()
-
-    def _write_failed(self, error: BaseException) -> None:
-        _log.error("the database failed", error=str(error))
-        self.core.step_down(time.monotonic())
-        self._note_office()
-        if not self.failed.done():
-            self.failed.set_exception(error)
-
-    async def _checkpoint(self) -> None:
-        """Copy what was written ahead, beside the writes; the rest is left to one of them."""
-        self._checkpointing, self._rest_to_checkpoint = True, False
-        try:
-            whole = await self._loop.run_in_executor(None, self.store.checkpoint)
-            self._rest_to_checkpoint = not whole
-        except StorageError as error:
-            _log.error("the database cannot be checkpointed", error=str(error))
-        finally:
-            self._checkpointing = False
-
-    def _written(self, write: Write, applied: Applied, seconds: float) -> None:
+    def written(self, write: Write, applied: Applied, seconds: float) -> None:
+        """A write has ended: tell the core, and whoever waited for it."""
         before = self.core.applied
         now = time.monotonic()
         self.core.written(now, write)
@@ -457,7 +441,7 @@ class Node:
             Index(before + 1), write.apply_to, applied.rejected, self.observers.commit
         )
         if write.messages or self.core.change_pending or self.core.commit > self.core.applied:
-            self._schedule()
+            self.schedule()
 
     def _send(self, messages: list[Message] | tuple[Message, ...]) -> None:
         if self.peers is None:
@@ -498,6 +482,9 @@ class Node:
             _log.info("role changed", role=core.role.name.lower(), term=core.term)
             self._office_changed.set()
         leading = core.is_leading and core.serving
+        standing = core.role is Role.CANDIDATE or (core.role is Role.LEADER and not leading)
+        if standing != (self._standing_since is not None):
+            self._note_election(won=leading)
         if leading and self._announced != (True, core.term):
             self._announced = (True, core.term)
             self.observers.leading(core.term)
@@ -505,28 +492,36 @@ class Node:
             self._announced = (False, core.term)
             self.observers.following(core.term)
 
+    def _note_election(self, *, won: bool) -> None:
+        """This server stands for election, or is done with it: it serves, or follows."""
+        now, since = time.monotonic(), self._standing_since
+        if since is None:
+            self._standing_since = now
+            return
+        self._standing_since = None
+        self.observers.election("won" if won else "lost", now - since if won else None)
+
+    def resign(self) -> None:
+        """Stop leading at once, since the database cannot be written; somebody else is to lead.
+
+        What it says claims nothing of this server's disk.
+        """
+        core = self.core
+        if core.leadership is not None:
+            successor = core.leadership.successor()
+            core.step_down(time.monotonic())
+            if successor is not None:
+                self._send([TimeoutNow(core.term, core.server_id, successor)])
+        self._note_office()
+        self._callers.fail(OutcomeUnknown("the database failed: the change may be made, or not"))
+        self._callers.release_reads(None, core.applied)
+
     # --- the database, between writes ----------------------------------------------
-
-    @contextmanager
-    def _pause(self) -> Iterator[None]:
-        """Begin no write meanwhile."""
-        self._paused += 1
-        try:
-            yield
-        finally:
-            self._paused -= 1
-            self._schedule()
-
-    async def exclusively(self, work: Callable[[], Any]) -> Any:
-        """Run ``work`` in the database's thread while no write is under way."""
-        with self._pause():
-            while self._writing is not None:
-                await asyncio.wait([self._writing])
-            return await self._loop.run_in_executor(self._thread, work)
 
     def restart_core(self) -> None:
         """Begin again from what the database says; the caller holds the database."""
         self.core = self._make_core()
+        self._callers.fail_reads()
         self._inbox.clear()
         self._reached = None
         if self.peers is not None:
@@ -544,25 +539,15 @@ class Node:
         def work() -> None:
             self.store.adopt(zone_uuid=zone_uuid, server_id=server_id, hard_state=hard_state)
 
-        with self._pause():
-            await self.exclusively(work)
+        with self.writing.pause():
+            await self.writing.exclusively(work)
             self.restart_core()
 
     async def install(self, path: Path) -> Index:
         """Install a received snapshot and tell the core."""
-        with self._pause():
-            header = await self.exclusively(lambda: self.store.install(path))
+        with self.writing.pause():
+            header = await self.writing.exclusively(lambda: self.store.install(path))
             self.core.installed(time.monotonic(), header.index, header.term, header.configuration)
         if self.peers is not None:
             self.peers.greet_again()
         return Index(header.index)
-
-    async def _purge(self) -> None:
-        """Delete old log records; small servers hardly ever have any."""
-        settings = self.settings
-        base = await self.exclusively(
-            lambda: self.store.purge(retention=settings.log_retention, limit=settings.limit_purge)
-        )
-        if base is not None:
-            self.core.log.compact(base, self.store.facts.base_term)
-            _log.info("log purged", up_to=base)

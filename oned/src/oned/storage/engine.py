@@ -6,16 +6,20 @@ outside this module asks which one it is.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
+import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy
 
-from oned.errors import StorageError
+from oned.errors import DatabaseDamaged, DatabaseFailed, DatabaseFull, StorageError
 from oned.storage import schema
 
 STATEMENT_CACHE = 512
@@ -35,8 +39,51 @@ RejectedByTables = sqlite3.IntegrityError
 
 DriverError = sqlite3.Error
 
+COPIES_KEPT = 3
+"""Databases put aside that are kept; older ones go, or they would fill the disk."""
+
+_BLOCK_BYTES = 1 << 20
+_SHARED_LOCK = (0x40000002, 510)
+"""Start and length of the bytes of a database file that its users lock (sqlite.org/fileformat2)."""
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BY_STATEMENT = (
+    *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT),
+    *(sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE),
+)
 
 _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
+def _code(error: BaseException) -> int | None:
+    """SQLite's primary result code; None when the error is Python's own."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def is_by_statement(error: BaseException) -> bool:
+    """Whether it is the statement's own fault, and would be on any disk."""
+    return _code(error) in (None, *_BY_STATEMENT)
+
+
+def translated(error: BaseException, doing: str) -> StorageError:
+    """What an error of the driver or of the system means for the database.
+
+    Args:
+        error: the driver's or the system's.
+        doing: what could not be done.
+    """
+    text = f"cannot {doing}: {error}"
+    code = _code(error)
+    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _NO_SPACE):
+        return DatabaseFull(text)
+    # Text that is no text is not said by SQLite, which looks at none, but by the driver.
+    if code in _DAMAGE or "decode to UTF-8" in str(error):
+        return DatabaseDamaged(text)
+    if isinstance(error, OSError) or not is_by_statement(error):
+        return DatabaseFailed(text)
+    return StorageError(text)
 
 
 class SQLiteEngine:
@@ -46,51 +93,98 @@ class SQLiteEngine:
     on the disk, which takes as long as the disk does: so a commit runs where the statements are
     made, and only ``sync`` needs a thread. WAL mode never loses a transaction without all that
     came after it.
+
+    Attributes:
+        doubtful: something failed, so that what was written ahead may not be on the disk:
+            ``close`` must not copy it over what is.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
-        self._wal = -1
+        self.doubtful = False
+        self._lock = self._wal = -1
+        self._connections: list[sqlite3.Connection] = []
 
     def open(self) -> sqlite3.Connection:
-        """Lock the file, make missing tables, and return the writer's connection.
+        """Lock the file, look it through, make missing tables, and return the writer's connection.
+
+        What can be read afterwards is on the disk, also when the last sync before failed.
 
         Raises:
-            StorageError: another daemon has it, or it is no database.
+            StorageError: another daemon has it.
+            DatabaseFailed: the disk refuses it.
+            DatabaseDamaged: it is no database, or no whole one.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._locked()
-            engine = sqlalchemy.create_engine(f"sqlite:///{self.path}")
-            schema.metadata.create_all(engine)
-            engine.dispose()
-            self._writer = self.connect()
-            self._writer.execute("PRAGMA journal_mode=WAL")
-            self._writer.execute("PRAGMA synchronous=NORMAL")
-            self._writer.execute("PRAGMA wal_autocheckpoint=0")
-            self._writer.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
-            self._checkpointer = self.connect()
-            self._checkpointer.execute("PRAGMA synchronous=NORMAL")
-            self._wal = os.open(
-                self.path.with_name(self.path.name + "-wal"), os.O_RDWR | os.O_CREAT
-            )
-            self._reserve()
-            self._sync_directory()
+            return self._open()
         except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-            raise StorageError(f"cannot open the database {self.path}: {error}") from error
-        return self._writer
+            self.doubtful = True
+            self.close()
+            # SQLAlchemy's errors carry the driver's.
+            cause = getattr(error, "orig", None) or error
+            raise translated(cause, f"open the database {self.path}") from error
+        except StorageError:
+            self.doubtful = True
+            self.close()
+            raise
 
-    def _locked(self) -> IO[str]:
-        lock = self.path.with_name(self.path.name + ".lock").open("w")
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_file()
+        self._write_ahead_log_again()
+        writer = self.connect()
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("PRAGMA synchronous=NORMAL")
+        writer.execute("PRAGMA wal_autocheckpoint=0")
+        writer.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
+        self._checkpointer = self.connect()
+        self._checkpointer.execute("PRAGMA synchronous=NORMAL")
+        self._wal = os.open(self._beside("-wal"), os.O_RDWR | os.O_CREAT)
+        # 1 to 2 s a gigabyte: less than a snapshot of it takes, and nobody votes on a bad one.
+        (verdict,) = writer.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise DatabaseDamaged(f"the database {self.path} is damaged: {verdict}")
+        engine = sqlalchemy.create_engine(f"sqlite:///{self.path}")
+        schema.metadata.create_all(engine)
+        engine.dispose()
+        self._reserve()
+        self._sync_directory()
+        return writer
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _write_ahead_log_again(self) -> None:
+        """Write what a former process left in the write-ahead log once more, and sync it.
+
+        After a sync that failed the system calls pages clean that never reached the disk, and
+        the next sync succeeds without them. Only pages that are written again are synced in
+        truth. They are the same bytes in the same places, so that nothing can be torn by it;
+        what they are worth SQLite sees by their checksums.
+        """
+        if not self.path.exists() or not self.path.stat().st_size:
+            return  # SQLite throws away what was written ahead for another file of this name
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
+            wal = os.open(self._beside("-wal"), os.O_RDWR)
+        except FileNotFoundError:
+            return
+        try:
+            place = 0
+            while block := os.pread(wal, _BLOCK_BYTES, place):
+                os.pwrite(wal, block, place)
+                place += len(block)
+            os.fsync(wal)
+        finally:
+            os.close(wal)
+
+    def _lock_file(self) -> None:
+        self._lock = os.open(self._beside(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             raise StorageError(f"another oned uses the database {self.path}") from error
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        return lock
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, b"%d\n" % os.getpid())
 
     def _reserve(self) -> None:
         """Give the write-ahead log its space at once.
@@ -113,14 +207,16 @@ class SQLiteEngine:
             os.close(directory)
 
     def connect(self) -> sqlite3.Connection:
-        """A connection of its own, with no transactions behind our back."""
-        return sqlite3.connect(
+        """A connection of its own, with no transactions behind our back; ``close`` closes it."""
+        connection = sqlite3.connect(
             self.path,
             timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=STATEMENT_CACHE,
         )
+        self._connections.append(connection)
+        return connection
 
     def sync(self) -> None:
         """Return once everything that was committed is on the disk.
@@ -128,7 +224,11 @@ class SQLiteEngine:
         Raises:
             OSError: it may or may not be.
         """
-        _sync_data(self._wal)
+        try:
+            _sync_data(self._wal)
+        except OSError:
+            self.doubtful = True
+            raise
 
     def checkpoint(self) -> bool:
         """Copy what was written ahead into the database file; whether all of it was copied.
@@ -140,13 +240,48 @@ class SQLiteEngine:
         return bool(frames == copied)
 
     def close(self) -> None:
-        self._checkpointer.close()
-        self._writer.close()
-        if self._wal >= 0:
-            os.close(self._wal)
-            self._wal = -1
-        if self._lock is not None:
-            self._lock.close()
+        """Close everything; harmless when it was done before."""
+        guard = self._guard() if self.doubtful and self._connections else -1
+        while self._connections:
+            self._connections.pop().close()
+        if guard >= 0:
+            os.close(guard)
+        for descriptor in (self._wal, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._wal = self._lock = -1
+
+    def _guard(self) -> int:
+        """Lock the file as one more user of it does, until the descriptor is closed.
+
+        Whoever closes the last connection copies what was written ahead into the database file
+        and deletes it. When a sync has failed this may overwrite good pages with the help of a
+        log that no power cut would leave: so nobody may be the last.
+        """
+        descriptor = -1
+        with contextlib.suppress(OSError, AttributeError):
+            descriptor = os.open(self.path, os.O_RDWR)
+            lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, *_SHARED_LOCK, 0)
+            # Owned by the descriptor: one of the process's own would be no obstacle to SQLite.
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+        return descriptor
+
+    @staticmethod
+    def put_aside(path: Path) -> Path:
+        """Give a closed database that is not to be used any more another name.
+
+        Returns:
+            The new name; what was written ahead goes with it.
+        """
+        aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+        for suffix in ("-shm", "-wal", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(f"{aside}{suffix}")
+        copies = path.parent.glob(f"{path.name}.damaged-*[0-9]")
+        for old in sorted(copies)[:-COPIES_KEPT]:
+            for suffix in ("-shm", "-wal", ""):
+                Path(f"{old}{suffix}").unlink(missing_ok=True)
+        return aside
 
 
 Connection = sqlite3.Connection

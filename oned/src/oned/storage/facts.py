@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+import zlib
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import msgspec
 
-from oned.errors import StorageError
+from oned.errors import DatabaseDamaged, StorageError
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
@@ -43,6 +44,8 @@ class Facts:
         initialised: whether the tables hold a zone: after bootstrap or a snapshot.
         base_index: the log begins after this index; ``base_term`` and
             ``base_configuration`` are those in force there.
+        writes: how many transactions there were: a copy that has seen fewer is older.
+        checksum: over all the others.
     """
 
     disk: str
@@ -55,6 +58,8 @@ class Facts:
     base_index: Index = Index(0)
     base_term: Term = Term(0)
     base_configuration: Configuration = Configuration()
+    writes: int = 0
+    checksum: int = 0
 
     @property
     def hard_state(self) -> HardState:
@@ -86,15 +91,29 @@ def _from_text(name: str, text: str) -> Any:
             return int(text)
 
 
+def _checksum(name: str, value: Any) -> int:
+    """Of one fact; those of several are combined by exclusive or, so that one can be replaced."""
+    return 0 if name == "checksum" else zlib.crc32(f"{name}={_to_text(value)}".encode())
+
+
+def _checksum_of_all(facts: Facts) -> int:
+    whole = 0
+    for field in fields(facts):
+        whole ^= _checksum(field.name, getattr(facts, field.name))
+    return whole
+
+
 def load(connection: Connection) -> Facts:
     """The facts of a database; a new one gets its disk identity now.
 
     Raises:
         StorageError: a row is not what this release writes.
+        DatabaseDamaged: a row is not what was written.
     """
     rows = dict(connection.execute("SELECT name, value FROM raft_state").fetchall())
     if not rows:
         facts = Facts(disk=str(uuid.uuid4()))
+        facts = replace(facts, checksum=_checksum_of_all(facts))
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
             "INSERT INTO raft_state (name, value) VALUES (?, ?)",
@@ -103,16 +122,25 @@ def load(connection: Connection) -> Facts:
         connection.execute("COMMIT")
         return facts
     try:
-        return Facts(**{name: _from_text(name, text) for name, text in rows.items()})
+        facts = Facts(**{name: _from_text(name, text) for name, text in rows.items()})
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise StorageError(f"table raft_state is not of this release: {error}") from error
+    if facts.checksum != _checksum_of_all(facts):
+        raise DatabaseDamaged("what this server knows of itself is not what was written")
+    return facts
 
 
-def save(connection: Connection, before: Facts, after: Facts) -> None:
-    """Write the facts that differ, inside the caller's transaction."""
+def save(connection: Connection, before: Facts, after: Facts) -> Facts:
+    """Write the facts that differ, inside the caller's transaction; they, with their checksum."""
+    whole = before.checksum
     for field in fields(after):
-        value = getattr(after, field.name)
-        if value != getattr(before, field.name):
-            connection.execute(
-                "UPDATE raft_state SET value=? WHERE name=?", (_to_text(value), field.name)
-            )
+        name, old, new = field.name, getattr(before, field.name), getattr(after, field.name)
+        if new != old and name != "checksum":
+            whole ^= _checksum(name, old) ^ _checksum(name, new)
+            _set(connection, name, new)
+    _set(connection, "checksum", whole)
+    return replace(after, checksum=whole)
+
+
+def _set(connection: Connection, name: str, value: Any) -> None:
+    connection.execute("UPDATE raft_state SET value=? WHERE name=?", (_to_text(value), name))

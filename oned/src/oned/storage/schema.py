@@ -120,8 +120,10 @@ logdb = Table(
     Column("fed_index", BigInteger, nullable=False),
     Column("applied", Integer, nullable=False),
     Column("members", Text, nullable=False),
+    Column("checksum", Integer, nullable=False),
 )
-"""The Raft log. ``members`` (ours) holds the configuration of an entry that changes it."""
+"""The Raft log. Ours are ``members``, the configuration of an entry that changes it, and
+``checksum``, the CRC-32 of what Raft needs of the record: see ``oned.storage.records``."""
 
 raft_state = Table(
     "raft_state",

@@ -9,28 +9,35 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from oned.errors import Nondeterminism, Rejected, StorageError
+from oned.errors import (
+    DatabaseDamaged,
+    DatabaseFailed,
+    Nondeterminism,
+    Rejected,
+    StorageError,
+)
 from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, ServerId, Term
 from oned.state.entry import Change, Row, Value, decode
 from oned.storage import facts as facts_room
-from oned.storage import schema, snapshot
+from oned.storage import mark, records, schema, snapshot
 from oned.storage.engine import (
     CHECKPOINT_BYTES,
     DriverError,
     RejectedByTables,
     SQLiteEngine,
+    is_by_statement,
+    translated,
 )
-from oned.storage.facts import decode_configuration, encode_configuration
-
-NOT_FEDERATED = -1
-"""``fed_index`` of a record that no federation shares (unsigned in OpenNebula)."""
+from oned.storage.facts import Facts
+from oned.storage.mark import Mark, Note
 
 BOOTSTRAP_INDEX = Index(1)
 """A new zone counts as a snapshot that ends here: it is in no log, so others must be sent it."""
@@ -40,7 +47,6 @@ PAGE = 4096
 
 _REPLICATED = frozenset(table.name for table in schema.REPLICATED)
 _TARGET = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
-_LOG_COLUMNS = "log_index, term, sqlcmd, members"
 
 
 @lru_cache(maxsize=1024)
@@ -59,11 +65,13 @@ class Applied:
     tables: set[str] = field(default_factory=set)
 
 
-def _entry(row: Row) -> Entry:
-    index, term, data, members = row
-    assert isinstance(data, str)
-    configuration = decode_configuration(str(members)) if members else None
-    return Entry(Index(int(index or 0)), Term(int(term or 0)), data.encode(), configuration)
+def _failure(error: BaseException) -> StorageError:
+    """A write that was not made, or a sync of which nobody knows how far it got.
+
+    Whatever SQLite finds wrong with a statement of ours here is wrong with the file.
+    """
+    found = translated(error, "write the database")
+    return found if type(found) is not StorageError else DatabaseFailed(str(found))
 
 
 class Store:
@@ -71,79 +79,181 @@ class Store:
 
     ``write``, ``install``, ``purge``, ``adopt`` and ``bootstrap`` are called by one thread
     at a time; ``rows``, ``entries`` and ``term_at`` read through a connection of their own.
+
+    Raises:
+        StorageError: another daemon uses it.
+        DatabaseFailed: the disk refuses it; it may do later.
+        DatabaseDamaged: it does not hold what was written to it.
+
+    Attributes:
+        replaces: a database was here before that held a zone, or part of one.
+        trouble: told of an error that a read came upon, by the thread that read.
     """
 
     def __init__(self, path: Path) -> None:
-        self._engine = SQLiteEngine(path)
-        self._writer = self._engine.open()
-        self._reader = self._engine.connect()
-        self.facts = facts_room.load(self._writer)
+        self.path = path
         self.table_versions: Counter[str] = Counter()
-        rows = self._writer.execute(
-            f"SELECT {_LOG_COLUMNS} FROM logdb WHERE log_index>? ORDER BY log_index",  # noqa: S608
-            (self.facts.applied,),
-        ).fetchall()
-        self._unapplied: deque[Entry] = deque(_entry(row) for row in rows)
-        self._ahead = 0
+        self.trouble: Callable[[StorageError], object] = lambda _error: None
+        self._open()
 
-    @property
-    def path(self) -> Path:
-        """The database's file."""
-        return self._engine.path
+    def _open(self) -> None:
+        self._ahead = 0
+        self._engine = SQLiteEngine(self.path)
+        self._mark = Mark(self.path)
+        try:
+            self._writer = self._engine.open()
+            self._reader = self._engine.connect()
+            self.facts = facts_room.load(self._writer)
+            self._look_through(self._mark.left)
+            # What cannot be written is not open. And what was read is on the disk from here on.
+            with self._transaction():
+                self.facts = self._save(self.facts)
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, DriverError | OSError):
+                raise translated(error, f"open the database {self.path}") from error
+            raise
+        self._note()
+        self._mark.sync()
+
+    def _look_through(self, left: Note | None) -> None:
+        """Make sure that the log is whole, and that nothing is missing at its end."""
+        facts = self.facts
+        self.replaces = left is not None and left.disk != facts.disk
+        if left is not None and left.disk == facts.disk and left.writes > facts.writes:
+            raise DatabaseDamaged(
+                f"the database {self.path} has lost what was written to it: it ends at write"
+                f" {facts.writes}, and {left.writes} was on the disk. If it is an older copy that"
+                f" was put here on purpose, remove {self.path}.synced"
+            )
+        rows = self._writer.execute(f"SELECT {records.COLUMNS} FROM logdb ORDER BY log_index")  # noqa: S608
+        self._unapplied: deque[Entry] = deque()
+        last = facts.base_index
+        for entry in records.look_through(rows, facts.base_index):
+            last = entry.index
+            if entry.index > facts.applied:
+                self._unapplied.append(entry)
+        if last < facts.applied:
+            raise DatabaseDamaged(f"log entry {facts.applied} is applied, and is missing")
+        self._others = self._others_vote()
+
+    def _others_vote(self) -> bool:
+        configuration = self.configurations()[-1][1]
+        return bool(configuration.voters - {self.facts.server_id})
 
     def close(self) -> None:
-        self._reader.close()
+        """Close it; harmless when it was done before."""
         self._engine.close()
+        self._mark.close()
+
+    def abandon(self) -> None:
+        """Close a database that has failed: it is left as it is."""
+        self._engine.doubtful = True
+        self.close()
+
+    def reopen(self, *, put_aside: bool = False) -> None:
+        """Begin again from what the disk holds, after ``abandon``.
+
+        Args:
+            put_aside: not from this database, but from a new, empty one with a new identity.
+
+        Raises:
+            StorageError: as the constructor does; it can be tried again.
+        """
+        if put_aside:
+            self.put_aside(self.path)
+        self._open()
+        self.table_versions.update(_REPLICATED)
+
+    @staticmethod
+    def put_aside(path: Path) -> Path:
+        """Give a closed database that is not to be used any more another name, and tell it."""
+        return SQLiteEngine.put_aside(path)
+
+    @staticmethod
+    def others_vote(path: Path) -> bool:
+        """Whether other servers vote in the zone of a database that may be unreadable.
+
+        They have what it held then, so that it can be replaced. When nobody knows: no.
+        """
+        note = mark.read(path)
+        return note is not None and note.others
 
     # --- reading -------------------------------------------------------------------
 
     def rows(self, sql: str, parameters: tuple[Value, ...] = ()) -> list[Row]:
         """All rows of a SELECT on this server's tables, at its applied index."""
+        return self._read(sql, parameters)
+
+    def _read(self, sql: str, parameters: tuple[Value, ...] = ()) -> list[Any]:
         try:
             return self._reader.execute(sql, parameters).fetchall()
         except DriverError as error:
-            raise StorageError(f"cannot read the database: {error}") from error
+            trouble = translated(error, "read the database")
+            if isinstance(trouble, DatabaseFailed | DatabaseDamaged):
+                self.trouble(trouble)
+            raise trouble from error
+
+    def _entry(self, where: str, *parameters: Value) -> Entry | None:
+        """One stored entry.
+
+        Raises:
+            DatabaseDamaged: it is not what was written.
+        """
+        rows = self._read(f"SELECT {records.COLUMNS} FROM logdb {where}", parameters)  # noqa: S608
+        return records.entry(rows[0]) if rows else None
 
     def entries(self, first: Index, last: Index, max_bytes: int) -> Sequence[Entry]:
-        """Stored entries, at least one, no more than ``max_bytes`` after the first."""
+        """Stored entries, at least one, no more than ``max_bytes`` after the first.
+
+        Raises:
+            DatabaseDamaged: one is missing, or not what was written.
+        """
         found: list[Entry] = []
         size = 0
-        cursor = self._reader.execute(
-            f"SELECT {_LOG_COLUMNS} FROM logdb"  # noqa: S608
-            " WHERE log_index BETWEEN ? AND ? ORDER BY log_index",
-            (first, last),
-        )
-        for row in cursor:
-            entry = _entry(row)
-            size += len(entry.data)
-            if found and size > max_bytes:
-                break
-            found.append(entry)
-        cursor.close()
-        if not found or found[0].index != first:
-            raise StorageError(f"log entry {first} is missing")
+        try:
+            cursor = self._reader.execute(
+                f"SELECT {records.COLUMNS} FROM logdb"  # noqa: S608
+                " WHERE log_index BETWEEN ? AND ? ORDER BY log_index",
+                (first, last),
+            )
+            for entry in records.look_through(cursor, Index(first - 1)):
+                size += len(entry.data)
+                if found and size > max_bytes:
+                    break
+                found.append(entry)
+            cursor.close()
+        except DriverError as error:
+            raise translated(error, "read the log") from error
+        if not found:
+            raise DatabaseDamaged(f"log entry {first} is missing")
         return found
 
     def term_at(self, index: Index) -> Term:
-        """The term of a stored entry."""
-        found = self.rows("SELECT term FROM logdb WHERE log_index=?", (index,))
-        if not found:
-            raise StorageError(f"log entry {index} is missing")
-        return Term(int(found[0][0] or 0))
+        """The term of a stored entry.
+
+        Raises:
+            DatabaseDamaged: it is missing, or not what was written.
+        """
+        entry = self._entry("WHERE log_index=?", index)
+        if entry is None:
+            raise DatabaseDamaged(f"log entry {index} is missing")
+        return entry.term
 
     def last(self) -> tuple[Index, Term]:
         """Index and term of the last entry, or of the base when the log is empty."""
-        found = self.rows("SELECT log_index, term FROM logdb ORDER BY log_index DESC LIMIT 1")
-        if not found:
+        entry = self._entry("ORDER BY log_index DESC LIMIT 1")
+        if entry is None:
             return self.facts.base_index, self.facts.base_term
-        return Index(int(found[0][0] or 0)), Term(int(found[0][1] or 0))
+        return entry.index, entry.term
 
     def configurations(self) -> list[tuple[Index, Configuration]]:
         """The base's configuration, and those that the log holds after it."""
-        found = self.rows(
-            "SELECT log_index, members FROM logdb WHERE members<>'' ORDER BY log_index"
+        found = self._read(
+            f"SELECT {records.COLUMNS} FROM logdb WHERE members<>'' ORDER BY log_index"  # noqa: S608
         )
-        logged = [(Index(int(i or 0)), decode_configuration(str(text))) for i, text in found]
+        entries = [records.entry(row) for row in found]
+        logged = [(e.index, e.configuration) for e in entries if e.configuration is not None]
         return [(self.facts.base_index, self.facts.base_configuration), *logged]
 
     # --- writing -------------------------------------------------------------------
@@ -157,10 +267,11 @@ class Store:
             if sync:
                 self._engine.sync()
         except BaseException as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            with suppress(DriverError):
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
             if isinstance(error, DriverError | OSError):
-                raise StorageError(f"cannot write the database: {error}") from error
+                raise _failure(error) from error
             raise
 
     def write(self, write: Write) -> Applied:
@@ -169,7 +280,8 @@ class Store:
         It is visible at once, and durable after the next ``sync``.
 
         Raises:
-            StorageError: the database cannot be written.
+            DatabaseFailed: the database cannot be written.
+            DatabaseDamaged: it is not what was written to it.
             Nondeterminism: a committed statement fails here, by no fault of its tables.
         """
         applied = Applied()
@@ -182,7 +294,7 @@ class Store:
                 while pending and pending[-1].index >= write.truncate_from:
                     pending.pop()
             if write.entries:
-                self._append(write.entries)
+                self._writer.executemany(records.INSERT, map(records.row, write.entries))
                 pending.extend(write.entries)
             if write.apply_to > before.applied:
                 while pending and pending[0].index <= write.apply_to:
@@ -192,8 +304,10 @@ class Store:
                     (int(time.time()), before.applied, write.apply_to),
                 )
                 after = replace(after, applied=write.apply_to)
-            facts_room.save(self._writer, before, after)
+            after = self._save(after)
         self.facts, self._unapplied = after, pending
+        if write.truncate_from is not None or any(e.configuration for e in write.entries):
+            self._others = self._others_vote()
         self.table_versions.update(applied.tables)
         self._ahead += sum(len(entry.data) + PAGE for entry in write.entries)
         return applied
@@ -202,12 +316,24 @@ class Store:
         """Return once everything that was written is durable.
 
         Raises:
-            StorageError: it is not known what is.
+            DatabaseFailed: it is not known what is.
         """
         try:
             self._engine.sync()
         except OSError as error:
-            raise StorageError(f"cannot write the database: {error}") from error
+            raise _failure(error) from error
+        self._note()
+
+    def _note(self) -> None:
+        facts = self.facts
+        if facts.initialised:
+            # Before that, the note of a former database is what tells that there was one.
+            self._mark.note(Note(facts.disk, facts.writes, self._others))
+
+    def _save(self, after: Facts) -> Facts:
+        """Write the facts that differ, inside the transaction that this counts."""
+        after = replace(after, writes=self.facts.writes + 1)
+        return facts_room.save(self._writer, self.facts, after)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -218,29 +344,15 @@ class Store:
         """Copy what was written ahead to its place; False while there is a rest.
 
         Raises:
-            StorageError: the database cannot be written.
+            DatabaseFailed: the database cannot be written.
         """
         self._ahead = 0
         try:
-            return self._engine.checkpoint()
+            whole = self._engine.checkpoint()
         except DriverError as error:
-            raise StorageError(f"cannot write the database: {error}") from error
-
-    def _append(self, entries: Sequence[Entry]) -> None:
-        self._writer.executemany(
-            f"INSERT INTO logdb ({_LOG_COLUMNS}, timestamp, fed_index, applied)"  # noqa: S608
-            " VALUES (?, ?, ?, ?, 0, ?, 0)",
-            [
-                (
-                    entry.index,
-                    entry.term,
-                    entry.data.decode(),
-                    encode_configuration(entry.configuration) if entry.configuration else "",
-                    NOT_FEDERATED,
-                )
-                for entry in entries
-            ],
-        )
+            raise _failure(error) from error
+        self._mark.sync()
+        return whole
 
     def _apply(self, entry: Entry, applied: Applied) -> None:
         """Run one entry's statements, or none of them when the tables refuse one."""
@@ -260,6 +372,8 @@ class Store:
             execute("ROLLBACK TO entry")
             applied.rejected[entry.index] = Rejected(str(error))
         except (DriverError, ValueError) as error:
+            if not is_by_statement(error):
+                raise
             raise Nondeterminism(
                 f"log entry {entry.index} cannot be applied here: {error}"
             ) from error
@@ -289,7 +403,7 @@ class Store:
         with self._transaction():
             for statement in change.statements:
                 self._writer.execute(statement.sql, statement.parameters)
-            facts_room.save(self._writer, self.facts, after)
+            after = self._save(after)
         self.facts = after
         self.table_versions.update(_REPLICATED)
 
@@ -306,7 +420,7 @@ class Store:
             server_id=server_id,
         )
         with self._transaction():
-            facts_room.save(self._writer, self.facts, after)
+            after = self._save(after)
         self.facts = after
 
     def purge(self, *, retention: int, limit: int) -> Index | None:
@@ -325,7 +439,7 @@ class Store:
         )
         with self._transaction(sync=False):
             self._writer.execute("DELETE FROM logdb WHERE log_index<=?", (target,))
-            facts_room.save(self._writer, self.facts, after)
+            after = self._save(after)
         self.facts = after
         return target
 
@@ -362,8 +476,9 @@ class Store:
                 base_term=header.term,
                 base_configuration=header.configuration,
             )
-            facts_room.save(self._writer, before, after)
+            after = self._save(after)
         self.facts = after
+        self._others = self._others_vote()
         kept = [e for e in self._unapplied if e.index > header.index] if agrees else []
         self._unapplied = deque(kept)
         self.table_versions.update(_REPLICATED)

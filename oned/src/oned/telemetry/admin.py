@@ -23,12 +23,22 @@ __all__ = ["AdminServer", "readiness"]
 SHUTDOWN_SECONDS = 1.0
 """How long open scrapes may hold up a stop."""
 
+DATABASE = {
+    "stuck": "the disk does not answer",
+    "full": "there is no space left on its disk",
+    "failed": "the disk fails, or somebody else holds the file",
+    "damaged": "it is damaged, and replaced by a copy from the leader",
+}
+"""What a probe is told of each trouble that ``/status`` has a word for."""
+
 _log = structlog.get_logger()
 
 
 def readiness(status: Mapping[str, Any]) -> str | None:
     """Why a server is not ready, or None when it answers calls usefully."""
     state = status["state"]
+    if status["database"] != "ok":
+        return f"the database cannot be written: {DATABASE[status['database']]}"
     if not status["initialised"]:
         return "the database is not initialised: waiting for a snapshot from the leader"
     if state == "candidate":
