@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import DRIVER, LEADERSHIP, MACHINE
+from proof.mutants.faults import LEADERSHIP, MACHINE, WRITING
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -74,9 +74,9 @@ MUTANTS = (
         "A follower acknowledges what it has synced.",
         (
             Edit(
-                DRIVER,
+                WRITING,
                 "        if not write.must_sync:\n",
-                "        self._send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
+                "        node._send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
                 "        if not write.must_sync:\n",
             ),
         ),
@@ -96,7 +96,7 @@ MUTANTS = (
     Mutant(
         "nothing-is-synced",
         "What was acknowledged survives a loss of power.",
-        (Edit(DRIVER, "        self.store.sync()\n", ""),),
+        (Edit(WRITING, "        self._node.store.sync()\n", ""),),
     ),
     Mutant(
         "own-tail-acknowledged",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import DRIVER, FACTS, LOG, MACHINE, QUORUM
+from proof.mutants.faults import FACTS, LOG, MACHINE, QUORUM, WRITING
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -63,9 +63,9 @@ MUTANTS = (
         "A vote is on disk before anybody hears of it.",
         (
             Edit(
-                DRIVER,
+                WRITING,
                 "        if not write.must_sync:\n",
-                "        self._send([m for m in write.messages if not hasattr(m, 'success')])\n"
+                "        node._send([m for m in write.messages if not hasattr(m, 'success')])\n"
                 "        if not write.must_sync:\n",
             ),
         ),

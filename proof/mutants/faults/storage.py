@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import STORE
+from proof.mutants.faults import RECORDS, STORE
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -12,12 +12,11 @@ MUTANTS = (
         (
             Edit(
                 STORE,
-                "            facts_room.save(self._writer, before, after)\n"
+                "            after = self._save(after)\n"
                 "        self.facts, self._unapplied = after, pending\n",
-                "            behind = replace(after, applied=before.applied)\n"
-                "            facts_room.save(self._writer, before, behind)\n"
+                "            behind = self._save(replace(after, applied=before.applied))\n"
                 "        with self._transaction(sync=False):\n"
-                "            facts_room.save(self._writer, behind, after)\n"
+                "            after = facts_room.save(self._writer, behind, after)\n"
                 "        self.facts, self._unapplied = after, pending\n",
             ),
         ),
@@ -49,8 +48,8 @@ MUTANTS = (
         (
             Edit(
                 STORE,
-                "            (self.facts.applied,),\n        ).fetchall()",
-                "            (self.facts.applied - 1,),\n        ).fetchall()",
+                "            if entry.index > facts.applied:\n",
+                "            if entry.index > facts.applied - 1:\n",
             ),
         ),
     ),
@@ -92,7 +91,7 @@ MUTANTS = (
                 " (write.truncate_from,))",
                 "pass",
             ),
-            Edit(STORE, 'f"INSERT INTO logdb (', 'f"INSERT OR IGNORE INTO logdb ('),
+            Edit(RECORDS, '"INSERT INTO logdb (', '"INSERT OR IGNORE INTO logdb ('),
         ),
     ),
     Mutant(

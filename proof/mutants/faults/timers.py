@@ -17,7 +17,7 @@ _WALL = (
         "now = time.time()\n        try:\n            self.core.transfer",
     ),
     ("self._advance(time.monotonic())", "self._advance(time.time())"),
-    ("self.core.step_down(time.monotonic())", "self.core.step_down(time.time())"),
+    ("core.step_down(time.monotonic())", "core.step_down(time.time())"),
     (
         "now = time.monotonic()\n        self.core.written",
         "now = time.time()\n        self.core.written",
@@ -78,8 +78,9 @@ MUTANTS = (
         (
             Edit(
                 DRIVER,
-                "        self.core.step_down(time.monotonic())\n",
-                "        return\n",
+                "        core = self.core\n        if core.leadership is not None:\n"
+                "            successor",
+                "        return\n        if core.leadership is not None:\n            successor",
             ),
         ),
         defect="N14",
