@@ -35,6 +35,7 @@ def status(**changes):
         "serving": True,
         "initialised": True,
         "configuration_committed": True,
+        "staleness_seconds": 0.0,
         "members": [
             member(0, last_contact_seconds=None),
             member(1, lag=4),
@@ -61,6 +62,7 @@ def test_leader_shows_itself_and_its_members(measured):
     assert value(measured, "oned_commit_index") == 10
     assert value(measured, "oned_applied_index") == 9
     assert value(measured, "oned_last_index") == 11
+    assert value(measured, "oned_read_staleness_seconds") == 0
     assert value(measured, "oned_members") == 3
     assert value(measured, "oned_voters") == 2
     assert value(measured, "oned_member_lag_entries", member="zone-1") == 4
@@ -92,6 +94,13 @@ def test_what_only_a_leader_knows_goes_when_it_steps_down(measured):
     assert value(measured, "opennebula_ha_error_members", one_server_fqdn="front-0") is None
 
 
+def test_age_of_the_tables_is_unbounded_while_nothing_is_known(measured):
+    measured.observe_status(status(state="follower", staleness_seconds=0.31))
+    assert value(measured, "oned_read_staleness_seconds") == 0.31
+    measured.observe_status(status(state="follower", staleness_seconds=None))
+    assert value(measured, "oned_read_staleness_seconds") == float("inf")
+
+
 def test_a_removed_member_goes(measured):
     measured.observe_status(status())
     measured.observe_status(status(members=[member(0)]))
@@ -104,6 +113,7 @@ def test_calls_batches_commits_elections_hooks(measured):
     measured.call("one.zone.info", "AUTHORIZATION", 0.001)
     measured.batch(7, 0.002)
     measured.commit(0.004)
+    measured.sync(0.003)
     measured.election("won", 1.2)
     measured.election("lost")
     measured.hook("leader", "failed")
@@ -112,6 +122,7 @@ def test_calls_batches_commits_elections_hooks(measured):
     assert value(measured, "oned_write_batch_entries_sum") == 7
     assert value(measured, "oned_write_seconds_count") == 1
     assert value(measured, "oned_commit_seconds_count") == 1
+    assert value(measured, "oned_fsync_seconds_sum") == 0.003
     assert value(measured, "oned_elections_total", outcome="won") == 1
     assert value(measured, "oned_election_seconds_sum") == 1.2
     assert value(measured, "oned_hook_runs_total", role="leader", outcome="failed") == 1

@@ -14,6 +14,7 @@ from oned.api.locks import Key, ObjectLocks
 from oned.api.ports import Front
 from oned.api.responses import not_found, unauthorized
 from oned.config import Config
+from oned.errors import OutcomeUnknown, ProposalError
 from oned.raft.types import Configuration, Term
 from oned.state import acl, zones
 from oned.state.acl import ObjectType, Rules
@@ -116,9 +117,10 @@ class Call:
     Attributes:
         method: its name.
         term: in which its reads are made; a change built from them is refused in a later one.
+        changed: whether its change was made, or may have been.
     """
 
-    __slots__ = ("caller", "method", "services", "term")
+    __slots__ = ("caller", "changed", "method", "services", "term")
 
     def __init__(
         self,
@@ -129,6 +131,7 @@ class Call:
         services: Services,
     ) -> None:
         self.method = method
+        self.changed = False
         self.caller = caller
         self.term = term
         self.services = services
@@ -218,7 +221,19 @@ class Call:
     ) -> None:
         """Make one change of all ``statements``, and return once it is applied here.
 
+        A call makes one change: what has been done in part can be neither refused nor sent on.
+
         Raises:
             ProposalError: it was not made, or its outcome is unknown.
         """
-        await self.front.propose(Change(statements), term=self.term, configuration=configuration)
+        assert not self.changed, f"{self.method} makes a second change"
+        self.changed = True
+        try:
+            await self.front.propose(
+                Change(statements), term=self.term, configuration=configuration
+            )
+        except OutcomeUnknown:
+            raise
+        except ProposalError:
+            self.changed = False
+            raise

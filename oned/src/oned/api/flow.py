@@ -19,7 +19,7 @@ from oned.api import responses
 from oned.api.calls import Call, PassToNewLeader, Services
 from oned.api.forwarding import HOPS_MAX, Forwarder
 from oned.api.registry import INTROSPECTION, Method, Registry, Where
-from oned.api.responses import Code, Failure, from_proposal, internal
+from oned.api.responses import Code, Failure, from_proposal, internal, lost
 from oned.api.xmlrpc import (
     Fault,
     FaultCode,
@@ -30,7 +30,7 @@ from oned.api.xmlrpc import (
     write_fault,
     write_success,
 )
-from oned.errors import NotLeader, ProposalError
+from oned.errors import Busy, NotLeader, OutcomeUnknown, ProposalError
 from oned.raft.types import NO_SERVER, RaftStatus, Role
 from oned.state import users
 from oned.state.callers import ONEADMIN, Caller
@@ -42,7 +42,7 @@ UNKNOWN_METHOD = "unknown"
 """Method in metrics for calls of methods that do not exist: callers must not make up labels."""
 
 SUCCESSOR_TIMEOUT_SECONDS = 3.0
-"""How long a call waits to learn who leads after this server gave the lead away."""
+"""How long a call waits to learn who leads after this server gave the lead away or lost it."""
 
 _POLL_SECONDS = 0.02
 _DEBUG_LEVEL = 3
@@ -58,7 +58,7 @@ class Envelope:
     Attributes:
         body: the call as it came.
         hops: how often it was sent on.
-        linearizable: the caller wants to read what is true now, from a follower too.
+        linearizable: the caller wants to read what is true now, on a follower too.
     """
 
     body: bytes
@@ -67,7 +67,11 @@ class Envelope:
 
 
 class Flow:
-    """Answers calls. One for each server."""
+    """Answers calls. One for each server.
+
+    Attributes:
+        is_stopping: a call that is cancelled from now on is answered all the same.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Flow:
         self._registry = registry
         self._forwarder = forwarder
         self._requests = requests
+        self.is_stopping = False
         self._logs_calls = services.config.log.debug_level >= _DEBUG_LEVEL
 
     async def answer(self, envelope: Envelope) -> bytes:
@@ -114,6 +119,11 @@ class Flow:
             return self._failed(method, from_proposal(error))
         except Fault:
             raise
+        except asyncio.CancelledError:
+            if not self.is_stopping:
+                raise
+            _let_go_on()
+            return self._failed(method, lost("this server stops", writes=method.writes))
         except Exception:  # noqa: BLE001  # the root of a call: it is answered whatever happens
             _log.exception("a call failed unexpectedly", method=method.name)
             return self._failed(method, internal("Internal error, see the log of this server"))
@@ -128,18 +138,15 @@ class Flow:
     async def _run(self, method: Method, parsed: MethodCall, envelope: Envelope) -> bytes:
         caller = self._authenticate(method, parsed)
         status = self._services.front.status()
-        if method.where is Where.LEADER or envelope.linearizable:
-            if status.role is Role.FOLLOWER:
-                return await self._forward(method, envelope)
-            if status.role is Role.CANDIDATE:
-                raise internal(responses.IN_ELECTION)
-            if not status.serving:
-                raise internal(responses.REPLICATING)
+        if status.role is Role.FOLLOWER and method.where is Where.LEADER:
+            return await self._forward(method, envelope)
+        if method.where is Where.LEADER or _must_be_true_now(method, envelope):
+            _refuse_while_useless(status)
         try:
             return await self._execute(method, parsed, envelope, caller, status)
         except NotLeader:
-            # Certainly not done here, so that whoever leads now may do it.
-            return await self._forward(method, envelope)
+            # Certainly not done here, so that whoever leads now, or soon, may do it.
+            return await self._forward(method, envelope, wait=SUCCESSOR_TIMEOUT_SECONDS)
         except PassToNewLeader:
             return await self._forward(method, envelope, wait=SUCCESSOR_TIMEOUT_SECONDS)
 
@@ -190,14 +197,25 @@ class Flow:
         if not method.when_disabled and services.zone_disabled:
             raise internal(responses.ZONE_DISABLED)
         arguments = method.bind(parsed.parameters[1:])
-        if method.linearizable and status.serving and status.role in (Role.LEADER, Role.SOLO):
+        must = _must_be_true_now(method, envelope)
+        leads = status.serving and status.role in (Role.LEADER, Role.SOLO)
+        if must or (method.linearizable and leads):
             try:
                 await services.front.read_barrier()
-            except NotLeader:
-                if method.where is Where.LEADER or envelope.linearizable:
+            except (NotLeader, Busy):
+                if must:
                     raise
         call = Call(method=method.name, caller=caller, term=status.term, services=services)
-        return write_success(await method.handler(call, *arguments))
+        try:
+            return write_success(await method.handler(call, *arguments))
+        except OutcomeUnknown:
+            raise
+        except Exception as error:
+            if not call.changed:
+                raise
+            # Whatever went wrong afterwards, it is too late to say that nothing was done.
+            _log.exception("a call failed after its change", method=method.name)
+            raise lost("the answer could not be made", writes=True) from error
 
     async def _forward(self, method: Method, envelope: Envelope, *, wait: float = 0.0) -> bytes:
         """The leader's answer, unchanged.
@@ -211,7 +229,11 @@ class Flow:
         if endpoint is None:
             raise internal(responses.NO_LEADER)
         return await self._forwarder.forward(
-            endpoint, envelope.body, hops=envelope.hops, writes=method.writes
+            endpoint,
+            envelope.body,
+            hops=envelope.hops,
+            writes=method.writes,
+            linearizable=envelope.linearizable,
         )
 
     async def _leader_endpoint(self, wait: float) -> str | None:
@@ -229,3 +251,29 @@ class Flow:
                 return None
             # The front has no event for this; it happens once in a hand-over.
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def _let_go_on() -> None:
+    """This task was cancelled, and has something to say before it ends."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+
+
+def _must_be_true_now(method: Method, envelope: Envelope) -> bool:
+    """Whether an answer that is a little old would be a wrong one."""
+    return method.linearizable and (envelope.linearizable or method.where is Where.LEADER)
+
+
+def _refuse_while_useless(status: RaftStatus) -> None:
+    """Refuse what needs a leader, or a follower that has one, where there is none.
+
+    Raises:
+        Failure: the caller may try again.
+    """
+    if status.role is Role.CANDIDATE:
+        raise internal(responses.IN_ELECTION)
+    if not status.serving:
+        raise internal(
+            responses.NO_LEADER if status.role is Role.FOLLOWER else responses.REPLICATING
+        )

@@ -44,10 +44,13 @@ class Front(Protocol):
         ...
 
     async def read_barrier(self) -> None:
-        """Return once ``reader`` shows every change acknowledged before this call.
+        """Return once ``reader`` shows every change acknowledged anywhere before this call.
+
+        A leader makes sure that it still leads; a follower asks its leader how far it must be.
 
         Raises:
-            NotLeader: this server does not lead.
+            NotLeader: nobody confirms it; another server may be able to.
+            Busy: too many wait for the same.
         """
         ...
 

@@ -52,6 +52,13 @@ def internal(text: str) -> Failure:
     return Failure(Code.INTERNAL, text)
 
 
+def lost(reason: str, *, writes: bool) -> Failure:
+    """The answer is lost: what became of a call that writes is not known."""
+    if writes:
+        return internal(UNKNOWN.format(reason=reason))
+    return internal(f"Cannot process request, {reason}")
+
+
 def action(text: str, object_id: int = -1) -> Failure:
     return Failure(Code.ACTION, text, object_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -11,21 +12,31 @@ from aiohttp import web
 from oned.api import methods
 from oned.api.calls import Services
 from oned.api.flow import Envelope, Flow, RequestHook
-from oned.api.forwarding import HOPS_HEADER, HOPS_MAX, Forwarder
+from oned.api.forwarding import (
+    CONSISTENCY_HEADER,
+    HOPS_HEADER,
+    HOPS_MAX,
+    LINEARIZABLE,
+    NOT_RUN_HEADER,
+    Forwarder,
+)
 from oned.api.ports import Front
 from oned.api.registry import Registry
 from oned.api.xmlrpc import Fault, FaultCode, write_fault
 from oned.config import Config
 
 PATH = "/RPC2"
-CONSISTENCY_HEADER = "X-One-Consistency"
-LINEARIZABLE = "linearizable"
 
 BODY_MAX = 8 * 2**20
 """Bytes of a request, whatever MESSAGE_SIZE allows: a change goes through the log in one entry."""
 
 STOP_SECONDS = 2.0
-"""How long a stop waits for calls under way."""
+"""How long a stop waits for calls under way; who is not answered by then is told so."""
+
+_GRACE_SECONDS = 0.5
+"""How long it waits then for the last answers to be written."""
+
+_NOT_RUN = {NOT_RUN_HEADER: "1"}
 
 _CONTENT_TYPE = "text/xml"
 _log = structlog.get_logger()
@@ -58,6 +69,9 @@ class ApiServer:
         )
         self._body_max = min(config.xmlrpc.message_size, BODY_MAX)
         self._calls = 0
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._all_answered = asyncio.Event()
+        self._stopping = False
         self._runner: web.ServerRunner | None = None
         self._site: web.TCPSite | None = None
 
@@ -75,7 +89,7 @@ class ApiServer:
             keepalive_timeout=limits.keepalive_timeout_seconds,
             auto_decompress=False,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS)
         await self._runner.setup()
         self._site = web.TCPSite(
             self._runner,
@@ -87,11 +101,28 @@ class ApiServer:
         _log.info("listening for calls", address=self._config.listen_address, port=self.port)
 
     async def stop(self) -> None:
-        """Stop listening, and wait a little for calls under way."""
+        """Stop listening, and wait a little for calls under way; the others are told so."""
         if self._runner is not None:
+            if self._site is not None:
+                await self._site.stop()
+            await self._settle_calls()
             await self._runner.cleanup()
             self._runner = None
         await self._forwarder.close()
+
+    async def _settle_calls(self) -> None:
+        """Every call under way has an answer: its own, or that nobody knows it."""
+        self._stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self._under_way:
+                    self._all_answered.clear()
+                    await self._all_answered.wait()
+        self._flow.is_stopping = True
+        for task in list(self._under_way):
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(list(self._under_way), timeout=_GRACE_SECONDS)
 
     @property
     def port(self) -> int:
@@ -115,20 +146,34 @@ class ApiServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PATH:
-            return web.Response(status=404, text=f"Calls are taken at {PATH}\n")
+            return web.Response(status=404, text=f"Calls are taken at {PATH}\n", headers=_NOT_RUN)
         if request.method != "POST":
             return web.Response(
-                status=405, text="Calls are sent with POST\n", headers={"Allow": "POST"}
+                status=405,
+                text="Calls are sent with POST\n",
+                headers={"Allow": "POST", **_NOT_RUN},
             )
         if self._calls >= self._config.xmlrpc.max_conn:
             return web.Response(
-                status=503, text="Too many calls, try again\n", headers={"Retry-After": "1"}
+                status=503,
+                text="Too many calls, try again\n",
+                headers={"Retry-After": "1", **_NOT_RUN},
             )
+        task = asyncio.current_task()
+        assert task is not None
         self._calls += 1
+        # It goes on when its client hangs up: half a call is never done.
+        self._under_way.add(task)
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
         finally:
             self._calls -= 1
+            self._under_way.discard(task)
+            if not self._under_way:
+                self._all_answered.set()
+        if self._stopping:
+            response.force_close()
+        return response
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if (request.content_length or 0) > self._body_max:
@@ -141,7 +186,9 @@ class ApiServer:
         except web.HTTPRequestEntityTooLarge:
             return self._too_large()
         except TimeoutError:
-            return web.Response(status=408, text="The request did not arrive in time\n")
+            return web.Response(
+                status=408, text="The request did not arrive in time\n", headers=_NOT_RUN
+            )
         headers = request.headers
         answer = await self._flow.answer(
             Envelope(

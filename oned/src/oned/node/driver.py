@@ -175,7 +175,7 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         self.recovery.close()
-        self._callers.fail(OutcomeUnknown("this server stops"))
+        self._callers.give_up(OutcomeUnknown("this server stops"))
         await self.snapshots.close()
         if self.peers is not None:
             await self.peers.stop()
@@ -438,7 +438,11 @@ class Node:
         if write.entries:
             self.observers.batch(len(write.entries), seconds)
         self._callers.applied(
-            Index(before + 1), write.apply_to, applied.rejected, self.observers.commit
+            Index(before + 1),
+            write.apply_to,
+            applied.rejected,
+            self.observers.commit,
+            self.core.log.term_at,
         )
         if write.messages or self.core.change_pending or self.core.commit > self.core.applied:
             self.schedule()
@@ -513,7 +517,7 @@ class Node:
             if successor is not None:
                 self._send([TimeoutNow(core.term, core.server_id, successor)])
         self._note_office()
-        self._callers.fail(OutcomeUnknown("the database failed: the change may be made, or not"))
+        self._callers.give_up(OutcomeUnknown("the database failed: the change may be made, or not"))
         self._callers.release_reads(None, core.applied)
 
     # --- the database, between writes ----------------------------------------------

@@ -66,6 +66,11 @@ class Metrics:
         self._commit = self._gauge("oned_commit_index", "Last index known to be on a majority.")
         self._applied = self._gauge("oned_applied_index", "Last index applied to the tables.")
         self._last = self._gauge("oned_last_index", "Last index in the log.")
+        self._staleness = self._gauge(
+            "oned_read_staleness_seconds",
+            "Everything acknowledged so long ago or before is in this server's tables;"
+            " 0 on a leader that needs to ask nobody, +Inf while no bound is known.",
+        )
         self._members = self._gauge("oned_members", "Servers in the zone's server set.")
         self._voters = self._gauge("oned_voters", "Members that count for a majority.")
         self._lag = self._gauge(
@@ -106,6 +111,9 @@ class Metrics:
             "Duration of one write of the database, fsync included.",
             CALL_SECONDS,
         )
+        self._fsync_seconds = self._histogram(
+            "oned_fsync_seconds", "How long the disk took to make one write durable.", CALL_SECONDS
+        )
         self._batch = self._histogram(
             "oned_write_batch_entries", "Log entries in one write of the database.", BATCH_ENTRIES
         )
@@ -140,6 +148,8 @@ class Metrics:
         self._commit.set(status["commit"])
         self._applied.set(status["applied"])
         self._last.set(status["log_index"])
+        staleness = status["staleness_seconds"]
+        self._staleness.set(float("inf") if staleness is None else staleness)
         self._members.set(len(members))
         self._voters.set(sum(1 for member in members if member["voter"]))
         self._one_is_leader.labels(self._server).set(leads)
@@ -174,6 +184,10 @@ class Metrics:
         """One write of the database with so many log entries took so long."""
         self._batch.observe(entries)
         self._write_seconds.observe(seconds)
+
+    def sync(self, seconds: float) -> None:
+        """The disk took so long to make one write durable. May be called in any thread."""
+        self._fsync_seconds.observe(seconds)
 
     def commit(self, seconds: float) -> None:
         """One proposal was applied so long after it was made."""
