@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import permutations
 from typing import ClassVar
 
+from proof.chaos import damage
 from proof.chaos.trouble import Trouble
 from proof.chaos.zone import Zone
 
@@ -198,6 +199,26 @@ class BrokenDisk(FullDisk):
     trouble = Trouble(broken=True)
 
 
+class StuckDisk(FullDisk):
+    """A sync does not return."""
+
+    name = "stuck-disk"
+    trouble = Trouble(stuck=True)
+
+
+class CorruptDatabase(Fault):
+    """A server is killed and its database damaged. Another one is, when that one votes again."""
+
+    name = "corrupt-database"
+
+    async def start(self) -> str:
+        if not await self.zone.is_whole(READY_SECONDS):
+            return "left out, the zone is not whole"
+        victim = self.random.choice([await self.leader(), *self.zone.names])
+        await self.zone.kill(victim)
+        return f"{victim}, {damage.do(self.zone.database(victim), self.random)}"
+
+
 class ClockStep(Fault):
     """The wall clocks of some servers jump, by up to a day, and back."""
 
@@ -226,15 +247,13 @@ FAULTS: dict[str, type[Fault]] = {
         SlowDisk,
         FullDisk,
         BrokenDisk,
+        StuckDisk,
+        CorruptDatabase,
         ClockStep,
     )
 }
 
-
-UNSHIPPED = frozenset({FullDisk.name, BrokenDisk.name})
-"""Faults that have to be asked for by name."""
-
-DEFAULT_FAULTS = [name for name in FAULTS if name not in UNSHIPPED]
+DEFAULT_FAULTS = list(FAULTS)
 
 
 class Nemesis:

@@ -1,10 +1,11 @@
-/* Loaded into a server before libc: its disk is slow, full or broken and its wall clock is off,
- * as a file of four 64-bit numbers says that is shared with the nemesis:
+/* Loaded into a server before libc: its disk is slow, full, broken or stuck and its wall clock is
+ * off, as a file of five 64-bit numbers says that is shared with the nemesis:
  *
  *   [0] milliseconds that every sync takes longer
  *   [1] 1: nothing can be written (ENOSPC)
  *   [2] 1: a sync fails (EIO)
  *   [3] seconds that CLOCK_REALTIME is ahead
+ *   [4] 1: a sync does not return until this is 0 again
  *
  * Only files below a directory called var are touched, which is where a server's database is.
  */
@@ -22,7 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOW_MS, FULL, BROKEN, AHEAD_S, WORDS };
+enum { SLOW_MS, FULL, BROKEN, AHEAD_S, STUCK, WORDS };
+
+static const struct timespec a_moment = {0, 10 * 1000000};
 
 static volatile int64_t *trouble;
 
@@ -66,13 +69,15 @@ static int refuses_write(int fd)
 
 static int refuses_sync(int fd)
 {
-    if (!has(SLOW_MS) && !has(BROKEN))
+    if (!has(SLOW_MS) && !has(BROKEN) && !has(STUCK))
         return 0;
     if (!is_database(fd))
         return 0;
     int64_t ms = has(SLOW_MS);
     struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&pause, NULL);
+    while (has(STUCK))
+        nanosleep(&a_moment, NULL);
     if (!has(BROKEN))
         return 0;
     errno = EIO;

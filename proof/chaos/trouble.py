@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("trouble.c")
-_LAYOUT = struct.Struct("=4q")
+_LAYOUT = struct.Struct("=5q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class Trouble:
         full: nothing can be written.
         broken: a sync fails.
         ahead_seconds: of the wall clock; negative for behind.
+        stuck: a sync does not return before this is over.
     """
 
     slow_ms: int = 0
     full: bool = False
     broken: bool = False
     ahead_seconds: int = 0
+    stuck: bool = False
 
 
 class Machine:

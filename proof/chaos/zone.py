@@ -22,6 +22,7 @@ from proof.chaos.trouble import Machine, Trouble, build
 POLL_SECONDS = 0.05
 CONVERGE_SECONDS = 90.0
 ELECTION_TIMEOUT_MS = 1000
+NEARLY_ENTRIES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,32 @@ class Zone:
     def signal(self, name: str, number: signal.Signals) -> None:
         self.local.servers[name].signal(self.local.entries[name].pid, number)
 
+    async def kill(self, name: str) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        self.signal(name, signal.SIGKILL)
+        pid = self.processes()[name]
+        while self.local.servers[name].is_running(pid):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 (does not wait)
+            await asyncio.sleep(POLL_SECONDS)
+
+    def database(self, name: str) -> Path:
+        return self.local.servers[name].directory / "var" / "one.db"
+
+    async def is_whole(self, seconds: float) -> bool:
+        """Whether all servers vote and hold nearly all there is, at once or within that time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            leader = await self.leader()
+            status = await self.status(leader) if leader else None
+            if status is not None and all(
+                member["voter"] and member["lag"] is not None and member["lag"] < NEARLY_ENTRIES
+                for member in status["members"]
+            ):
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+        return False
+
     async def start(self, name: str) -> None:
         """Start a server unless it runs."""
         pid = self.processes()[name]
@@ -168,8 +195,7 @@ class Zone:
 
     def tables(self, name: str) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of the replicated tables of a stopped server."""
-        (path,) = self.local.servers[name].directory.rglob("one.db")
-        with contextlib.closing(sqlite3.connect(path)) as connection:
+        with contextlib.closing(sqlite3.connect(self.database(name))) as connection:
             return {
                 table.name: sorted(connection.execute(f"SELECT * FROM {table.name}").fetchall())
                 for table in schema.REPLICATED

@@ -181,3 +181,23 @@ def test_a_process_feels_the_trouble_of_its_machine(
     heard, clock = done.stdout.splitlines()
     assert heard == said
     assert abs(int(clock) - ahead - time.time()) < 10
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_sync_on_a_stuck_disk_returns_when_that_is_over(tmp_path: Path) -> None:
+    library = build(tmp_path)
+    assert library is not None
+    machine = Machine(tmp_path, library)
+    machine.suffer(Trouble(stuck=True))
+    (tmp_path / "var").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_A_ROW, str(tmp_path / "var" / "one.db")],
+        env=os.environ | machine.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2.0)
+        machine.suffer(Trouble())
+        assert process.communicate(timeout=5)[0].startswith("slow")
