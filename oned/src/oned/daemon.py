@@ -181,7 +181,7 @@ def _settle_identity(
     facts = store.facts
     if not facts.initialised and store.replaces:
         # Whoever made a second zone here would lose the first.
-        if config.federation.solo:
+        if config.federation.solo or not Store.others_vote(store.path):
             raise StorageError(
                 f"the database {store.path} is empty, and there was another one in its place: put"
                 f" a backup there, or remove {store.path}.synced to begin anew"

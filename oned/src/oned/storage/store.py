@@ -405,6 +405,7 @@ class Store:
                 self._writer.execute(statement.sql, statement.parameters)
             after = self._save(after)
         self.facts = after
+        self._others = self._others_vote()
         self.table_versions.update(_REPLICATED)
 
     def adopt(self, *, zone_uuid: str, server_id: ServerId, hard_state: HardState) -> None:
