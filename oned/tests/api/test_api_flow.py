@@ -9,6 +9,7 @@ import pyone
 import pytest
 from aiohttp import web
 
+from oned.api import flow
 from oned.api import server as server_module
 from oned.api.forwarding import HOPS_HEADER, Forwarder
 from oned.api.server import ApiServer
@@ -128,7 +129,8 @@ async def test_candidates_and_new_leaders_say_so(one, database):
         (OutcomeUnknown(""), "Outcome unknown: leadership was lost"),
     ],
 )
-async def test_what_became_of_a_change_is_said_exactly(one, database, error, text):
+async def test_what_became_of_a_change_is_said_exactly(one, database, error, text, monkeypatch):
+    monkeypatch.setattr(flow, "SUCCESSOR_TIMEOUT_SECONDS", 0.05)
     database.error = error
     with pytest.raises(pyone.OneInternalException) as raised:
         await one("group.allocate", "lab")

@@ -82,12 +82,15 @@ async def test_writes_in_flight_share_transactions(tmp_path):
         assert max(batches) > 1
 
 
-async def test_follower_refuses_a_write_and_a_barrier(tmp_path):
+async def test_follower_refuses_a_write_and_confirms_a_read(tmp_path):
     async with running_zone(tmp_path) as zone:
         leader = await zone.leader()
         follower = next(n for n in zone.nodes.values() if n is not leader)
         with pytest.raises(NotLeader):
-            await follower.read_barrier()
+            await follower.propose(Change(), term=follower.core.term)
+        await zone.write("now")
+        await follower.read_barrier()
+        assert "now" in attributes(follower)
         await leader.read_barrier()
         assert follower.status().leader_id == leader.core.server_id
 

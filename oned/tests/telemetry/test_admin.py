@@ -18,6 +18,7 @@ STATUS = {
     "log_index": 10,
     "serving": True,
     "database": "ok",
+    "staleness_seconds": 0.0,
     "initialised": True,
     "members": [],
 }

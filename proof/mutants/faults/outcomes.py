@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import CALLERS, DRIVER
+from proof.mutants.faults import CALLERS, DRIVER, FORWARDING
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -11,9 +11,21 @@ MUTANTS = (
         "An outcome that is not known is never told as a failure.",
         (
             Edit(
-                DRIVER,
-                'OutcomeUnknown("leadership was lost: the change may have been made, or not")',
-                'NotLeader("leadership was lost")',
+                CALLERS,
+                "            self._undecided.setdefault(index, []).append(proposal)\n",
+                '            proposal.refuse(NotLeader("leadership was lost"))\n',
+            ),
+        ),
+        defect="N10",
+    ),
+    Mutant(
+        "undecided-told-as-failed-in-the-end",
+        "A change whose fate is not seen in time is told as unknown.",
+        (
+            Edit(
+                CALLERS,
+                "            proposal.refuse(in_flight)\n",
+                '            proposal.refuse(NotLeader("leadership was lost"))\n',
             ),
         ),
         defect="N10",
@@ -23,9 +35,14 @@ MUTANTS = (
         "A call that was forwarded and not answered is not told as a failure.",
         (
             Edit(
-                "oned.api.forwarding",
-                "    if writes:\n        return internal(UNKNOWN",
-                "    if not reason:\n        return internal(UNKNOWN",
+                FORWARDING,
+                'lost("the leader did not answer in time", writes=writes)',
+                'lost("the leader did not answer in time", writes=False)',
+            ),
+            Edit(
+                FORWARDING,
+                'lost("the connection to the leader was lost", writes=writes)',
+                'lost("the connection to the leader was lost", writes=False)',
             ),
         ),
         defect="N10",
@@ -37,8 +54,7 @@ MUTANTS = (
             Edit(
                 CALLERS,
                 "            proposal.refuse(in_flight)\n",
-                "            if not proposal.done.done():\n"
-                "                proposal.done.set_result(None)\n",
+                "            proposal.tell(None)\n",
             ),
         ),
         defect="N15",
@@ -46,6 +62,18 @@ MUTANTS = (
     Mutant(
         "success-by-position",
         "A caller is told of its own entry, not of another leader's at the same position.",
+        (
+            Edit(
+                CALLERS,
+                "                if term == proposal.term:\n",
+                "                if term is not None:\n",
+            ),
+        ),
+        defect="N15",
+    ),
+    Mutant(
+        "office-ends-unnoticed",
+        "When an office ends, what its callers wait for is looked at anew.",
         (
             Edit(
                 DRIVER,
@@ -85,8 +113,8 @@ MUTANTS = (
         (
             Edit(
                 CALLERS,
-                "            if refusal is not None:\n",
-                "            if refusal is not None and proposal.done.done():\n",
+                "        if refusal is not None:\n",
+                "        if refusal is not None and self.done.done():\n",
             ),
         ),
     ),
@@ -103,7 +131,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "changes-built-from-one-row-at-a-time-not-locked",
+        "rows-not-locked",
         "Two calls never build their changes from the same row at a time.",
         (
             Edit(

@@ -33,6 +33,13 @@ BODY_MAX = 8 * 2**20
 STOP_SECONDS = 2.0
 """How long a stop waits for calls under way; who is not answered by then is told so."""
 
+LINGER_SECONDS = 0.3
+"""How long a stop goes on answering on open connections, each for the last time.
+
+A connection that is closed as its client sends the next call leaves it without an answer.
+"""
+
+_POLL_SECONDS = 0.01
 _GRACE_SECONDS = 0.5
 """How long it waits then for the last answers to be written."""
 
@@ -112,9 +119,17 @@ class ApiServer:
 
     async def _settle_calls(self) -> None:
         """Every call under way has an answer: its own, or that nobody knows it."""
+        assert self._runner is not None
         self._stopping = True
+        server, loop = self._runner.server, asyncio.get_running_loop()
+        lingers_until = loop.time() + LINGER_SECONDS
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
+                # The HTTP server has no event for this.
+                while (  # noqa: ASYNC110
+                    server is not None and server.connections and loop.time() < lingers_until
+                ):
+                    await asyncio.sleep(_POLL_SECONDS)
                 while self._under_way:
                     self._all_answered.clear()
                     await self._all_answered.wait()
