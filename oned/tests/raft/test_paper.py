@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from world import Disk
 
@@ -227,3 +229,26 @@ def test_late_append_that_was_applied_already_changes_nothing():
     (reply,) = server.receive(append((2, 2), prev=(1, 0), commit=2))
     assert reply.success
     assert (server.core.commit, server.disk.last()[0]) == (3, 3)
+
+
+def test_refusal_of_a_former_terms_request_says_nothing_of_this_term():
+    """Its sender may lead again: it must not count an old round, nor look back for an old entry."""
+    server = Lone(term=2)
+    (reply,) = server.receive(
+        AppendRequest(Term(1), A, ME, Index(2), Term(1), (), Index(2), round=7)
+    )
+    assert (reply.term, reply.success) == (2, False)
+    assert (reply.round, reply.rejected) == (0, 0)
+
+
+def test_leader_is_led_back_by_no_refusal_of_its_former_term():
+    server = Lone((2, 1))
+    server.win()
+    server.write()
+    refused = Lone(term=server.core.term)
+    (reply,) = refused.receive(
+        AppendRequest(Term(1), ME, ME, Index(2), Term(1), (), Index(2), round=7)
+    )
+    server.core.receive(server.now, replace(reply, sender=A, to=ME))
+    assert server.core.snapshots_wanted() == []
+    assert server.core.leadership.quorum_round == 0

@@ -591,8 +591,10 @@ class Raft:
         hint_term: Term = Term(0),
     ) -> None:
         heard = request if isinstance(request, AppendRequest) else None
+        if request.term != self.term:
+            heard = None  # its sender may lead again: what it named then says nothing of this term
         asks = 0
-        if heard is not None and heard.term == self.term and heard.round > self.reads.heartbeat:
+        if heard is not None and heard.round > self.reads.heartbeat:
             self.reads.heartbeat = heard.round
             asks = self.reads.put(self._last_contact)
         self._after_write.append(
