@@ -137,6 +137,18 @@ def test_entries_behind_a_snapshot_that_agrees_are_kept(store, tmp_path):
     assert names(store) == ["a", "acknowledged"]
 
 
+def test_entries_behind_a_snapshot_that_comes_twice_are_kept(store, tmp_path):
+    """The log is compacted to its end by the first time: that is no reason not to agree."""
+    store.write(write(entry(2, "a"), apply_to=2))
+    export.write(store.path, tmp_path / "snapshot.gz")
+    store.install(tmp_path / "snapshot.gz")
+    store.write(write(entry(3, "acknowledged"), apply_to=2))
+    store.install(tmp_path / "snapshot.gz")
+    assert store.last() == (3, 1)
+    store.write(write(apply_to=3))
+    assert names(store) == ["a", "acknowledged"]
+
+
 def test_snapshot_older_than_the_tables_is_refused(store, tmp_path):
     store.write(write(entry(2, "a"), apply_to=2))
     export.write(store.path, tmp_path / "snapshot.gz")

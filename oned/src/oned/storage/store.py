@@ -461,8 +461,9 @@ class Store:
                 raise StorageError(f"entry {before.applied} is applied here already")
             # Entries behind the snapshot may have been acknowledged: they stay if the logs agree
             # at its end (paper, figure 13).
-            agrees = self._writer.execute(
-                "SELECT 1 FROM logdb WHERE log_index=? AND term=?", (header.index, header.term)
+            end = (header.index, header.term)
+            agrees = end == (before.base_index, before.base_term) or self._writer.execute(
+                "SELECT 1 FROM logdb WHERE log_index=? AND term=?", end
             ).fetchone()
             self._writer.execute(
                 "DELETE FROM logdb WHERE log_index<=?" if agrees else "DELETE FROM logdb",
