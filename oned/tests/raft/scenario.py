@@ -10,6 +10,8 @@ messages arrive, only by command. Disks write at once unless ``slow`` says other
     hard s1 3 [s2]           its stored term, and whom it voted for
     blank s3                 an uninitialised database
     chance 0.2               the random part of election timeouts drawn from now on
+    begin 1700000000         what the clock shows, before there is a zone
+    due s1                   in how many seconds its deadline comes
     wait 0.5                 only the clock moves
     tick s1                  s1's own deadline comes (election or heartbeat)
     now s1                   s1 ticks at the present time
@@ -28,7 +30,10 @@ messages arrive, only by command. Disks write at once unless ``slow`` says other
     ask s3                   a read on a follower joins those that wait for the leader's word
     reads s3                 what became of each of them
     stale s3                 how old its tables can be
-    compact s1 4, snapshot s1>s2
+    lease s1                 whether it may answer a read without asking anybody
+    compact s1 4, reset s1 s2, snapshot s1>s2 [4]   up to what s1 has applied, or to an index
+    caught s1 s4 1           whether s4's log ends less than so many entries before s1's
+    forget s1 s4             what s4 acknowledged is void: it has another disk
     server s4                a new machine with an uninitialised database, in no configuration
     state [s1], network
 """
@@ -139,6 +144,13 @@ class Commands(Stage):
         return [self.state(self.server(word))]
 
     # --- time ----------------------------------------------------------------------
+
+    def do_begin(self, seconds: str) -> None:
+        self.now = float(seconds)
+
+    def do_due(self, word: str) -> list[str]:
+        seconds = self.server(word).core.deadline() - self.now
+        return [f"{word} in {seconds:.2f} s" if seconds < float("inf") else f"{word} waits"]
 
     def do_chance(self, value: str) -> None:
         self.random.value = float(value)
@@ -292,6 +304,17 @@ class Commands(Stage):
     def do_serving(self, word: str) -> list[str]:
         return ["serving" if self.server(word).core.serving else "not serving"]
 
+    def do_lease(self, word: str) -> list[str]:
+        leased = self.server(word).core.lease_read(self.now)
+        return [f"{word} holds a lease" if leased else f"{word} must ask"]
+
+    def do_caught(self, word: str, peer: str, entries: str) -> list[str]:
+        caught = self.server(word).core.caught_up(server_id_of(peer), int(entries))
+        return [f"{peer} has caught up" if caught else f"{peer} is behind"]
+
+    def do_forget(self, word: str, peer: str) -> None:
+        self.server(word).core.forget_progress(server_id_of(peer))
+
     # --- snapshots -----------------------------------------------------------------
 
     def do_compact(self, word: str, index: str) -> None:
@@ -305,17 +328,22 @@ class Commands(Stage):
         server.disk.base_configuration = server.core.log.configuration_at(to)
         server.disk.log = {i: e for i, e in server.disk.log.items() if i > to}
 
-    def do_snapshot(self, link: str) -> list[str]:
+    def do_reset(self, word: str, peer: str) -> None:
+        self.server(word).core.force_snapshot(server_id_of(peer))
+
+    def do_snapshot(self, link: str, to: str = "") -> list[str]:
         giver, taker = (self.server(word) for word in link.split(">"))
         assert taker.server_id in giver.core.snapshots_wanted(), f"{link} is not wanted"
-        index = giver.disk.applied
+        index = Index(int(to)) if to else giver.disk.applied
+        assert taker.disk.applied <= index <= giver.disk.applied
         term = giver.core.log.term_at(index)
         assert term is not None
         configuration = giver.core.log.configuration_at(index)
         kept = taker.core.log.term_at(index) == term
         taker.disk.log = {i: e for i, e in taker.disk.log.items() if kept and i > index}
         taker.disk.base, taker.disk.base_configuration = (index, term), configuration
-        taker.disk.applied, taker.disk.tables = index, list(giver.disk.tables)
+        rows = giver.disk.tables[: len(giver.disk.tables) - (giver.disk.applied - index)]
+        taker.disk.applied, taker.disk.tables = index, rows
         taker.disk.initialised = True
         taker.core.installed(self.now, index, term, configuration)
         giver.core.snapshot_ended(taker.server_id, index)
