@@ -462,9 +462,12 @@ class Store:
             # Entries behind the snapshot may have been acknowledged: they stay if the logs agree
             # at its end (paper, figure 13).
             end = (header.index, header.term)
-            agrees = end == (before.base_index, before.base_term) or self._writer.execute(
-                "SELECT 1 FROM logdb WHERE log_index=? AND term=?", end
-            ).fetchone()
+            agrees = (
+                end == (before.base_index, before.base_term)
+                or self._writer.execute(
+                    "SELECT 1 FROM logdb WHERE log_index=? AND term=?", end
+                ).fetchone()
+            )
             self._writer.execute(
                 "DELETE FROM logdb WHERE log_index<=?" if agrees else "DELETE FROM logdb",
                 (header.index,) if agrees else (),
