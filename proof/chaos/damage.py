@@ -16,13 +16,13 @@ _FRAME_HEADER_BYTES = 24
 def do(database: Path, chance: random.Random) -> str:
     """Damage it in one of the ways; which one it was, in words."""
     log = database.with_name(f"{database.name}-wal")
-    ways = [_cut, _overwrite]
+    ways = [cut, overwrite]
     if log.exists() and _frames(log):
-        ways += [_cut_log, _remove_log, _flip_in_log]
+        ways += [cut_log, remove_log, flip_in_log]
     return chance.choice(ways)(database, log, chance)
 
 
-def _cut(database: Path, _log: Path, chance: random.Random) -> str:
+def cut(database: Path, _log: Path, chance: random.Random) -> str:
     size = database.stat().st_size
     kept = chance.randrange(size)
     with database.open("r+b") as file:
@@ -30,7 +30,7 @@ def _cut(database: Path, _log: Path, chance: random.Random) -> str:
     return f"cut from {size} to {kept} bytes"
 
 
-def _overwrite(database: Path, _log: Path, chance: random.Random) -> str:
+def overwrite(database: Path, _log: Path, chance: random.Random) -> str:
     pages = database.stat().st_size // PAGE_BYTES
     first = chance.randrange(pages)
     count = min(chance.randint(1, PAGES), pages - first)
@@ -50,19 +50,19 @@ def _frames(log: Path) -> int:
     return count
 
 
-def _cut_log(_database: Path, log: Path, chance: random.Random) -> str:
+def cut_log(_database: Path, log: Path, chance: random.Random) -> str:
     kept = chance.randrange(_WAL_HEADER_BYTES + _frames(log) * (_FRAME_HEADER_BYTES + PAGE_BYTES))
     with log.open("r+b") as file:
         file.truncate(kept)
     return f"the write-ahead log cut to {kept} bytes"
 
 
-def _remove_log(_database: Path, log: Path, _chance: random.Random) -> str:
+def remove_log(_database: Path, log: Path, _chance: random.Random) -> str:
     log.unlink()
     return "the write-ahead log removed"
 
 
-def _flip_in_log(_database: Path, log: Path, chance: random.Random) -> str:
+def flip_in_log(_database: Path, log: Path, chance: random.Random) -> str:
     place = chance.randrange(_frames(log) * (_FRAME_HEADER_BYTES + PAGE_BYTES))
     with log.open("r+b") as file:
         file.seek(_WAL_HEADER_BYTES + place)
