@@ -48,8 +48,10 @@ MUTANTS = (
         (
             Edit(
                 STORE,
-                "            if entry.index > facts.applied:\n",
-                "            if entry.index > facts.applied - 1:\n",
+                'ORDER BY log_index", (facts.applied,))\n'
+                "        self._unapplied = deque(records.look_through(rows, facts.applied))\n",
+                'ORDER BY log_index", (facts.applied - 1,))\n'
+                "        self._unapplied = deque(records.look_through(rows, facts.applied - 1))\n",
             ),
         ),
     ),

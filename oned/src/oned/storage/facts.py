@@ -45,7 +45,7 @@ class Facts:
         base_index: the log begins after this index; ``base_term`` and
             ``base_configuration`` are those in force there.
         writes: how many transactions there were: a copy that has seen fewer is older.
-        checksum: over all the others.
+        checksum: over all facts, kept in one row with ``writes``.
     """
 
     disk: str
@@ -91,16 +91,24 @@ def _from_text(name: str, text: str) -> Any:
             return int(text)
 
 
-def _checksum(name: str, value: Any) -> int:
+_SEAL = "seal"
+"""The row that changes with every transaction: how many there were, and the checksum."""
+
+_NAMES = tuple(f.name for f in fields(Facts) if f.name not in ("writes", "checksum"))
+_SET = "UPDATE raft_state SET value=? WHERE name=?"
+
+
+def _checksum(name: str, text: str) -> int:
     """Of one fact; those of several are combined by exclusive or, so that one can be replaced."""
-    return 0 if name == "checksum" else zlib.crc32(f"{name}={_to_text(value)}".encode())
+    return zlib.crc32(f"{name}={text}".encode())
 
 
-def _checksum_of_all(facts: Facts) -> int:
-    whole = 0
-    for field in fields(facts):
-        whole ^= _checksum(field.name, getattr(facts, field.name))
-    return whole
+def _rows(facts: Facts) -> dict[str, str]:
+    return {name: _to_text(getattr(facts, name)) for name in _NAMES}
+
+
+def _sealed(facts: Facts, whole: int) -> str:
+    return f"{facts.writes} {whole ^ _checksum(_SEAL, str(facts.writes))}"
 
 
 def load(connection: Connection) -> Facts:
@@ -113,34 +121,44 @@ def load(connection: Connection) -> Facts:
     rows = dict(connection.execute("SELECT name, value FROM raft_state").fetchall())
     if not rows:
         facts = Facts(disk=str(uuid.uuid4()))
-        facts = replace(facts, checksum=_checksum_of_all(facts))
+        facts = replace(facts, checksum=_checksum_of(_rows(facts)))
+        rows = {**_rows(facts), _SEAL: _sealed(facts, facts.checksum)}
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
-            "INSERT INTO raft_state (name, value) VALUES (?, ?)",
-            [(field.name, _to_text(getattr(facts, field.name))) for field in fields(facts)],
+            "INSERT INTO raft_state (name, value) VALUES (?, ?)", list(rows.items())
         )
         connection.execute("COMMIT")
         return facts
+    if rows.keys() != {*_NAMES, _SEAL}:
+        raise StorageError("table raft_state is not of this release")
+    seal = rows.pop(_SEAL)
     try:
         facts = Facts(**{name: _from_text(name, text) for name, text in rows.items()})
+        facts = replace(facts, writes=int(seal.partition(" ")[0]), checksum=_checksum_of(rows))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise StorageError(f"table raft_state is not of this release: {error}") from error
-    if facts.checksum != _checksum_of_all(facts):
-        raise DatabaseDamaged("what this server knows of itself is not what was written")
+        raise DatabaseDamaged(f"table raft_state is not what was written: {error}") from error
+    if seal != _sealed(facts, facts.checksum):
+        raise DatabaseDamaged("table raft_state is not what was written")
     return facts
+
+
+def _checksum_of(rows: dict[str, str]) -> int:
+    whole = 0
+    for name, text in rows.items():
+        whole ^= _checksum(name, text)
+    return whole
 
 
 def save(connection: Connection, before: Facts, after: Facts) -> Facts:
     """Write the facts that differ, inside the caller's transaction; they, with their checksum."""
     whole = before.checksum
-    for field in fields(after):
-        name, old, new = field.name, getattr(before, field.name), getattr(after, field.name)
-        if new != old and name != "checksum":
-            whole ^= _checksum(name, old) ^ _checksum(name, new)
-            _set(connection, name, new)
-    _set(connection, "checksum", whole)
+    rows = []
+    for name in _NAMES:
+        old, new = getattr(before, name), getattr(after, name)
+        if new != old:
+            text = _to_text(new)
+            whole ^= _checksum(name, _to_text(old)) ^ _checksum(name, text)
+            rows.append((text, name))
+    rows.append((_sealed(after, whole), _SEAL))
+    connection.executemany(_SET, rows)
     return replace(after, checksum=whole)
-
-
-def _set(connection: Connection, name: str, value: Any) -> None:
-    connection.execute("UPDATE raft_state SET value=? WHERE name=?", (_to_text(value), name))

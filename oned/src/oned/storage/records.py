@@ -63,8 +63,30 @@ def entry(stored: tuple[Any, ...]) -> Entry:
     return Entry(Index(index), Term(term), data, configuration)
 
 
+def check(rows: Iterable[tuple[Any, ...]], base: Index) -> Index:
+    """Look through all records of a log, which follow each other from ``base`` on; the last index.
+
+    About a second for half a million of them.
+
+    Raises:
+        DatabaseDamaged: one is missing, or not what was written.
+    """
+    expected = int(base)
+    for index, term, data, members, noted in rows:
+        expected += 1
+        if index != expected:
+            raise DatabaseDamaged(f"log entry {expected} is missing, the next is {index}")
+        try:
+            if noted == checksum(index, term, data, members):
+                continue
+        except TypeError:
+            pass  # it is no number or no text any more
+        raise DatabaseDamaged(f"log entry {index} is not what was written")
+    return Index(expected)
+
+
 def look_through(rows: Iterable[tuple[Any, ...]], base: Index) -> Iterator[Entry]:
-    """All entries of a log, which must follow each other from ``base`` on.
+    """The entries of a part of the log, which must follow each other from ``base`` on.
 
     Raises:
         DatabaseDamaged: one is missing, or not what was written.

@@ -126,13 +126,10 @@ class Store:
                 f" {facts.writes}, and {left.writes} was on the disk. If it is an older copy that"
                 f" was put here on purpose, remove {self.path}.synced"
             )
-        rows = self._writer.execute(f"SELECT {records.COLUMNS} FROM logdb ORDER BY log_index")  # noqa: S608
-        self._unapplied: deque[Entry] = deque()
-        last = facts.base_index
-        for entry in records.look_through(rows, facts.base_index):
-            last = entry.index
-            if entry.index > facts.applied:
-                self._unapplied.append(entry)
+        execute, select = self._writer.execute, f"SELECT {records.COLUMNS} FROM logdb"  # noqa: S608
+        last = records.check(execute(f"{select} ORDER BY log_index"), facts.base_index)
+        rows = execute(f"{select} WHERE log_index>? ORDER BY log_index", (facts.applied,))
+        self._unapplied = deque(records.look_through(rows, facts.applied))
         if last < facts.applied:
             raise DatabaseDamaged(f"log entry {facts.applied} is applied, and is missing")
         self._others = self._others_vote()
