@@ -213,6 +213,22 @@ async def test_the_only_server_on_a_bad_disk_tells_the_truth_and_comes_back(tmp_
     writer.judge(zone.tables(name))
 
 
+async def test_a_server_that_is_started_on_a_full_disk_waits_for_space(tmp_path):
+    async with running(tmp_path, 1) as zone:
+        (name,) = zone.names
+        await zone.stop(name)
+        zone.machines[name].suffer(Trouble(full=True))
+        await zone.start(name)
+        await asyncio.sleep(3)
+        assert zone.local.servers[name].is_running(zone.processes()[name])
+        zone.machines[name].suffer(Trouble())
+
+        async def leads():
+            return await zone.leader() == name
+
+        await within(BACK_SECONDS, leads)
+
+
 DAMAGES = {
     "database cut": damage.cut,
     "database overwritten": damage.overwrite,

@@ -30,7 +30,7 @@ from oned.api.xmlrpc import (
     write_fault,
     write_success,
 )
-from oned.errors import Busy, NotLeader, OutcomeUnknown, ProposalError
+from oned.errors import Busy, NotLeader, OutcomeUnknown, ProposalError, StorageError
 from oned.raft.types import NO_SERVER, RaftStatus, Role
 from oned.state import users
 from oned.state.callers import ONEADMIN, Caller
@@ -136,7 +136,10 @@ class Flow:
         return write_failure(text, failure.code, failure.object_id), failure.code.name.lower()
 
     async def _run(self, method: Method, parsed: MethodCall, envelope: Envelope) -> bytes:
-        caller = self._authenticate(method, parsed)
+        try:
+            caller = self._authenticate(method, parsed)
+        except StorageError as error:
+            raise internal(responses.NO_DATABASE) from error
         status = self._services.front.status()
         if status.role is Role.FOLLOWER and method.where is Where.LEADER:
             return await self._forward(method, envelope)

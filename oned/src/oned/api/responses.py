@@ -39,6 +39,7 @@ class Failure(Exception):
 NO_LEADER = "Cannot process request, no leader found"
 IN_ELECTION = "Cannot process request, oned cluster in election mode"
 REPLICATING = "Cannot process request, oned cluster is replicating log"
+NO_DATABASE = "Cannot process request, the database of this server cannot be read"
 ZONE_DISABLED = "Cannot process request, zone disabled"
 UNAUTHENTICATED = "User couldn't be authenticated, aborting call."
 BUSY = "Cannot process request, too many changes are in flight, try again"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from oned.errors import OnedError, PeerError
+from oned.errors import DatabaseDamaged, OnedError, PeerError
 from oned.node.exports import Exports, Writer
 from oned.raft.messages import SnapshotOffer
 from oned.raft.types import Index, Member, ServerId, Term
@@ -66,6 +66,8 @@ class Snapshots:
             _log.info("snapshot installed", by=member.name, index=index)
         except OnedError as error:
             _log.warning("snapshot not installed", by=member.name, error=str(error))
+            if isinstance(error, DatabaseDamaged):
+                self._node.recovery.begin(error)
         except Exception:  # noqa: BLE001 - the root of a task
             _log.exception("snapshot stream failed", by=member.name)
         finally:

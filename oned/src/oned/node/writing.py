@@ -103,15 +103,17 @@ class Writing:
             # Nobody writes now, so that this one leaves no rest.
             self.stuck_at = time.monotonic() + CHECKPOINT_SECONDS
             self._rest_to_checkpoint = not self._node.store.checkpoint()
+        # Here and not by the loop, whose own delay says nothing about the disk.
+        self.stuck_at = NEVER
 
     def _ended(
         self, write: Write, applied: Applied, started: float, done: asyncio.Future[None]
     ) -> None:
         node = self._node
         self._under_way = None
-        now, was_stuck_at, self.stuck_at = time.monotonic(), self.stuck_at, NEVER
-        if now >= was_stuck_at:
-            _log.warning("the disk answers again", seconds=round(now - started, 3))
+        now, self.stuck_at = time.monotonic(), NEVER
+        if now >= started + STUCK_SECONDS:
+            _log.warning("the disk took long", seconds=round(now - started, 3))
         error = done.exception()
         if isinstance(error, StorageError):
             node.recovery.begin(error)

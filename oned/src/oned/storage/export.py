@@ -16,11 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from oned.errors import StorageError
+from oned.errors import DatabaseDamaged, StorageError
 from oned.storage import snapshot
+from oned.storage.engine import translated
 
 NICE = 10
 """How far the process steps back behind the servers."""
+
+EXIT_DAMAGED = 3
+"""Exit code when the database itself is the trouble."""
 
 _SAID_BYTES = 2000
 
@@ -44,6 +48,7 @@ def write(database: Path, path: Path) -> Export:
 
     Raises:
         StorageError: the database cannot be read or the file cannot be written.
+        DatabaseDamaged: the database is not what was written to it.
     """
     try:
         connection = sqlite3.connect(f"file:{database}?mode=rw", uri=True, isolation_level=None)
@@ -53,7 +58,7 @@ def write(database: Path, path: Path) -> Export:
             connection.close()
         return Export(header, snapshot.checksum(path), path.stat().st_size)
     except (sqlite3.Error, OSError) as error:
-        raise StorageError(f"cannot write the snapshot {path}: {error}") from error
+        raise translated(error, f"write the snapshot {path}") from error
 
 
 async def write_beside(database: Path, path: Path) -> Export:
@@ -61,6 +66,7 @@ async def write_beside(database: Path, path: Path) -> Export:
 
     Raises:
         StorageError: it did not succeed.
+        DatabaseDamaged: the database is not what was written to it.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "oned.storage.export", str(database), str(path)),
@@ -74,7 +80,8 @@ async def write_beside(database: Path, path: Path) -> Export:
         await process.wait()
         raise
     if process.returncode:
-        raise StorageError(said[-_SAID_BYTES:].decode(errors="replace").strip())
+        failure = DatabaseDamaged if process.returncode == EXIT_DAMAGED else StorageError
+        raise failure(said[-_SAID_BYTES:].decode(errors="replace").strip())
     return msgspec.json.decode(out, type=Export)
 
 
@@ -86,7 +93,7 @@ def main() -> int:
         export = write(database, path)
     except StorageError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the parent reads it
-        return 1
+        return EXIT_DAMAGED if isinstance(error, DatabaseDamaged) else 1
     sys.stdout.buffer.write(msgspec.json.encode(export) + b"\n")
     return 0
 
