@@ -36,7 +36,7 @@ from oned.node.writing import Writing
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
 from oned.raft.log import Log
 from oned.raft.machine import NEVER, Options, Raft, Write
-from oned.raft.messages import Message, TimeoutNow
+from oned.raft.messages import TO_BE_COUNTED, Message, TimeoutNow
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
@@ -331,7 +331,7 @@ class Node:
             not isinstance(frame, Hello)
             and len(self._inbox) < MAX_INBOX
             and frame.to == self.core.server_id
-            and self.membership.may_speak(link, frame.sender)
+            and self.membership.may_speak(link, frame)
         ):
             self._routes[frame.sender] = link
             self._inbox.append(frame)
@@ -451,17 +451,21 @@ class Node:
         if self.peers is None:
             return
         for message in messages:
-            link = self.route(message.to)
+            link = self.route(message.to, counts=isinstance(message, TO_BE_COUNTED))
             if link is not None:
                 link.send(message)
 
-    def route(self, server_id: ServerId) -> Link | None:
-        """The connection to a server: its name's, or where it was last heard."""
+    def route(self, server_id: ServerId, *, counts: bool = True) -> Link | None:
+        """The connection to a server: its name's, or where it was last heard.
+
+        With ``counts`` there is none to a server whose answer would not count, for it has
+        another disk than the log knows.
+        """
         member = self.core.configuration.get(server_id)
         link = None
         if member is not None and self.peers is not None:
             link = self.peers.link(member.name)
-            if link is not None and not self.membership.is_bound(link, member):
+            if counts and link is not None and not self.membership.is_bound(link, member):
                 return None
         return link or self._routes.get(server_id)
 

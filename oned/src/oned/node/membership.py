@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from oned.errors import OnedError, ProposalError
+from oned.raft.messages import COUNTED, Message
 from oned.raft.types import NO_SERVER, Configuration, HardState, Member, ServerId
 from oned.state.entry import Change
 from oned.transport.codec import Adopt
@@ -48,22 +49,26 @@ class Membership:
 
     # --- as any server -------------------------------------------------------------
 
-    def is_bound(self, link: Link, member: Member) -> bool:
+    @staticmethod
+    def is_bound(link: Link, member: Member) -> bool:
         """Whether the peer at ``link`` is this member with the disk that it must have."""
         hello = link.hello
         if hello is None or hello.server_id != member.server_id:
             return False
         return not member.voter or not member.disk or hello.disk == member.disk
 
-    def may_speak(self, link: Link, sender: ServerId) -> bool:
-        """Whether a peer may send in the name of ``sender``.
+    def may_speak(self, link: Link, message: Message) -> bool:
+        """Whether to hear a peer that speaks in the name of the message's sender.
 
         A sender that is not in our log yet may be a member that we have not heard of: its
-        certificate is of our zone, and Raft judges what it says.
+        certificate is of our zone, and Raft judges what it says. One with another disk than
+        our log knows may have been given its vote back while we were away, and lead by now: it is
+        heard, but nothing that it grants or acknowledges is counted here.
         """
-        member = self._node.core.configuration.get(sender)
-        if member is None:
-            return link.hello is not None and link.hello.server_id == sender
+        member = self._node.core.configuration.get(message.sender)
+        if member is None or not isinstance(message, COUNTED):
+            named = member is None or member.name == link.name
+            return named and link.hello is not None and link.hello.server_id == message.sender
         return member.name == link.name and self.is_bound(link, member)
 
     async def be_adopted(self, link: Link, adopt: Adopt) -> None:

@@ -138,3 +138,9 @@ Message: TypeAlias = (
     | ReadIndexRequest
     | ReadIndexReply
 )
+
+COUNTED = (VoteReply, AppendReply)
+"""Answers of which a quorum is made: they are worth something only from a disk that remembers."""
+
+TO_BE_COUNTED = (VoteRequest, AppendRequest, TimeoutNow)
+"""What is said for the sake of such an answer."""
