@@ -378,6 +378,9 @@ class Raft:
             self.log.compact(index, term)
         else:
             self.log.reset(index, term, configuration)
+            self._handed_out = Index(0)
+        if self._handed_out < index:
+            # What was stored did not reach so far, or parted before: the snapshot is all there is.
             self._durable = self._handed_out = index
             self._truncate_from = None
         self.initialised = True
