@@ -63,8 +63,8 @@ class Link:
 
     async def close(self) -> None:
         self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
+        # Not awaited itself: its being cancelled must not hide that whoever closes is, too.
+        await asyncio.wait([self._writer])
         with contextlib.suppress(ConnectionError, TimeoutError, aiohttp.ClientError):
             await self._socket.close()
 
