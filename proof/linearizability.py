@@ -79,6 +79,10 @@ class Model(Protocol):
         """
         ...
 
+    def order(self, known: Sequence[Operation]) -> Sequence[Operation] | None:
+        """The one order in which these can have taken effect, where their answers tell it."""
+        ...
+
 
 class Decision(Enum):
     LINEARIZABLE = "linearizable"
@@ -210,6 +214,9 @@ def _events(operations: Sequence[Operation]) -> tuple[_Event, int]:
 def _linearizable(operations: Sequence[Operation], model: Model, budget: _Budget) -> bool:
     known = [o for o in operations if o.deadline != NEVER]
     kept = [o for o in operations if o.deadline != NEVER or model.matters(o, known)]
+    order = model.order(known) if len(kept) == len(known) else None
+    if order is not None:
+        return _possible(order, model)
     head, returns_left = _events(kept)
     state = model.initial
     linearized = 0
@@ -244,6 +251,17 @@ def _linearizable(operations: Sequence[Operation], model: Model, budget: _Budget
             returns_left += 1
         event.put_back()
         event = event.after
+    return True
+
+
+def _possible(order: Sequence[Operation], model: Model) -> bool:
+    """Whether each may answer what it did after those before it, none of them called too late."""
+    state, latest_call = model.initial, -NEVER
+    for operation in order:
+        possible, state = model.step(state, operation)
+        latest_call = max(latest_call, operation.called)
+        if not possible or operation.returned < latest_call:
+            return False
     return True
 
 
@@ -311,6 +329,9 @@ class Register:
             return True
         return any(o.action == "read" and o.result == operation.argument for o in known)
 
+    def order(self, known: Sequence[Operation]) -> None:
+        """The answers leave it open."""
+
 
 @dataclass(frozen=True, slots=True)
 class AppendList:
@@ -334,6 +355,9 @@ class AppendList:
             o.action == "read" and operation.argument in o.result for o in known
         )
 
+    def order(self, known: Sequence[Operation]) -> None:
+        """The answers leave it open."""
+
 
 @dataclass(frozen=True, slots=True)
 class GrowingSet:
@@ -356,6 +380,9 @@ class GrowingSet:
             o.action == "read" and operation.argument in o.result for o in known
         )
 
+    def order(self, known: Sequence[Operation]) -> None:
+        """The answers leave it open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
@@ -373,6 +400,10 @@ class Allocation:
     def matters(self, operation: Operation, known: Sequence[Operation]) -> bool:  # noqa: ARG002
         """A number that nobody was told may be any that nobody has."""
         return False
+
+    def order(self, known: Sequence[Operation]) -> Sequence[Operation]:
+        """Numbers only grow."""
+        return sorted(known, key=attrgetter("result"))
 
 
 def told(operations: Sequence[Operation]) -> str:
