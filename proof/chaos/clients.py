@@ -12,9 +12,9 @@ import time
 import xml.etree.ElementTree as ET
 import xmlrpc.client
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -59,6 +59,19 @@ class Records:
         return [*self.registers, *self.sets, *self.allocations]
 
 
+class Calls(Protocol):
+    """A way to the servers: these calls are all that a client makes."""
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The servers' XML-RPC URLs."""
+        ...
+
+    async def call(self, endpoint: str, method: str, *arguments: Any) -> Answer:
+        """One call, tried once."""
+        ...
+
+
 class Caller:
     """One connection pool, and the calls made over it."""
 
@@ -78,7 +91,7 @@ class Caller:
                 if response.status != _OK:
                     outcome = Outcome.FAILED if response.status in _NOT_RUN else Outcome.UNKNOWN
                     return Answer(outcome, None, f"HTTP {response.status}")
-                return _understood(await response.read())
+                return understood(await response.read())
         except aiohttp.ClientConnectorError:
             return Answer(Outcome.FAILED, None, "no connection")
         except TimeoutError:
@@ -87,7 +100,8 @@ class Caller:
             return Answer(Outcome.UNKNOWN, None, "connection lost")
 
 
-def _understood(body: bytes) -> Answer:
+def understood(body: bytes) -> Answer:
+    """What an XML-RPC answer tells its caller."""
     try:
         loaded: Any = xmlrpc.client.loads(body)
         ((answer,), _) = loaded
@@ -104,7 +118,7 @@ def _understood(body: bytes) -> Answer:
 class Keys:
     """The documents in use: each is left for a new one after so many calls."""
 
-    def __init__(self, caller: Caller, kind: str, count: int) -> None:
+    def __init__(self, caller: Calls, kind: str, count: int) -> None:
         self._caller, self._kind = caller, kind
         self._calls = [CALLS_PER_KEY] * count
         self._documents: list[int] = [-1] * count
@@ -134,11 +148,26 @@ class Keys:
 class Client:
     """Calls one server after another, and stays with one that answers."""
 
-    def __init__(self, number: int, caller: Caller, records: Records, seed: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        caller: Calls,
+        records: Records,
+        seed: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         self.number, self._caller, self._records = number, caller, records
+        self._clock = clock
+        self._pause_seconds = pause_seconds
         self._random = random.Random(f"client {number} of {seed}")
         self._turn = number
         self._count = 0
+
+    def stay_at(self, endpoint: str) -> None:
+        """Call this server next, and go on with it as long as it answers."""
+        self._turn = self._caller.endpoints.index(endpoint)
 
     async def run(self, work: str, keys: Keys, stopping: asyncio.Event) -> None:
         """Work until told to stop; ``work`` is register, set or allocation."""
@@ -148,7 +177,7 @@ class Client:
                 await self.allocate()
             elif (document := await keys.take(self._random)) is not None:
                 await self._once(work, document)
-            await asyncio.sleep(self._random.uniform(0, PAUSE_SECONDS))
+            await asyncio.sleep(self._random.uniform(0, self._pause_seconds))
 
     async def _once(self, work: str, document: int) -> None:
         tag = f"{self.number}x{self._count}"
@@ -201,9 +230,9 @@ class Client:
     ) -> None:
         key, action, argument = asked
         endpoint = self._caller.endpoints[self._turn % len(self._caller.endpoints)]
-        called = time.monotonic()
+        called = self._clock()
         answer = await self._caller.call(endpoint, *call)
-        returned = NEVER if answer.outcome is Outcome.UNKNOWN else time.monotonic()
+        returned = NEVER if answer.outcome is Outcome.UNKNOWN else self._clock()
         result = answer.value
         if answer.outcome is Outcome.OK and action == "read":
             result = read_value(answer.value) if argument is None else read_elements(answer.value)

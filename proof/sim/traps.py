@@ -1,0 +1,252 @@
+"""Situations that a mistake needs to do harm, and that chance alone hardly ever makes.
+
+Each is an exam (``exams``): a healed zone goes through it, the rules look on, and it must be as one
+again. Most come from the papers, or from a mutant (``proof.mutants``) that got away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from oned.raft.messages import AppendRequest
+from oned.raft.types import Entry, Index
+from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT, refusals_of
+from proof.sim.faults import DRIFT
+from proof.sim.machine import HEARTBEAT, Machine
+
+if TYPE_CHECKING:
+    from proof.sim.run import Trial
+
+TAIL_ENTRIES = 24
+"""Entries of a leader that is cut off: as many as are not compacted before it is back."""
+
+REFUSALS_MAX = 8
+READ_SECONDS = 0.008
+ROUNDS = 3
+RESIGNED = 1.0 / (1 - DRIFT) + HEARTBEAT
+"""A leader whose disk does not answer resigns within a second by its clock."""
+
+
+def _others(trial: Trial, machine: Machine) -> list[Machine]:
+    return [m for _, m in sorted(trial.world.machines.items()) if m is not machine]
+
+
+def _another_leads(trial: Trial, former: Machine) -> None:
+    trial.wait(
+        ELECTED,
+        lambda: trial.has_leader() and trial.leader() is not former,
+        "a leader is elected",
+    )
+
+
+def _hand_over(leader: Machine, to: Machine) -> None:
+    assert leader.node is not None
+    assert to.node is not None
+    leader.run(leader.node.transfer_leadership(to.node.core.server_id))
+
+
+def _cut_off_with_a_tail(trial: Trial) -> Machine:
+    """The leader, alone with many entries that nobody else has; the others have another one."""
+    leader = trial.leader()
+    trial.isolate(leader)
+    trial.burst(leader, TAIL_ENTRIES + 12)
+    trial.wait(STEPPED_DOWN, lambda: not trial.leads(leader), "a cut-off leader steps down")
+    _another_leads(trial, leader)
+    return leader
+
+
+def long_divergence(trial: Trial) -> None:
+    """Where two logs part long before their ends, that is found in few refusals."""
+    former = _cut_off_with_a_tail(trial)
+    second = trial.leader()
+    trial.burst(second, TAIL_ENTRIES)
+    trial.world.run(0.3)
+    third = next(m for m in _others(trial, second) if m is not former)
+    _hand_over(second, third)
+    trial.wait(
+        TIMEOUT + HANDED_OVER,
+        lambda: trial.has_leader() and trial.leader() is not second,
+        "a leader is elected",
+    )
+    refused = trial.count(refusals_of(former))
+    trial.world.network.set_cut(set())
+    trial.converge()
+    if refused() > REFUSALS_MAX:
+        trial.world.rules.broken("a log is repaired in few steps", f"{refused()} refusals")
+
+
+def longer_log(trial: Trial) -> None:
+    """A log that is only longer wins no election against one that ends in a later term."""
+    former = _cut_off_with_a_tail(trial)
+    second = trial.leader()
+    for _ in range(3):
+        trial.write()
+    second.crash(power_lost=False)
+    trial.world.network.set_cut(set())
+    trial.wait(ELECTED, trial.has_leader, "a leader is elected")
+    trial.write()
+    second.start()
+    assert former.up
+
+
+def unfinished_entry(trial: Trial) -> None:
+    """A leader dies with an entry that few have; it is committed by a later one, or never."""
+    leader = trial.leader()
+    trial.isolate(leader)
+    trial.burst(leader, 3)
+    trial.world.run(0.05)
+    leader.crash(power_lost=False)
+    trial.world.network.set_cut(set())
+    leader.start()
+    trial.wait(ELECTED, trial.has_leader, "a leader is elected")
+    trial.world.run(TIMEOUT)
+
+
+def reads_at_a_former_leader(trial: Trial) -> None:
+    """A leader that is cut off, by time, a pause or a hand-over, shows nothing that is old."""
+    registers = trial.crowd.records.registers
+    if not registers:
+        return
+    document = int(str(registers[-1].key))
+    for seed in range(trial.world.seed, trial.world.seed + ROUNDS):
+        _read_at_a_former_leader(trial, document, seed)
+        trial.converge()
+
+
+def _read_at_a_former_leader(trial: Trial, document: int, seed: int) -> None:
+    leader, now = trial.leader(), trial.world.agenda.now
+    for machine in trial.world.machines.values():
+        machine.clock.set_rate(1 - DRIFT if machine is leader else 1 + DRIFT, now)
+    match seed % 4:
+        case 0:
+            trial.world.run(HEARTBEAT * 1.1)
+            leader.pause()
+            trial.world.run(1.5 * TIMEOUT)
+            trial.isolate(leader)
+            leader.resume()
+            _read_and_write(trial, leader, document, 0.5 * TIMEOUT)
+        case 1:
+            _hand_over(leader, _others(trial, leader)[seed // 4 % 2])
+            trial.world.run(0.0003)
+            trial.world.network.set_cut({(o.name, leader.name) for o in _others(trial, leader)})
+            _read_and_write(trial, leader, document, 1.2 * TIMEOUT)
+        case _:
+            trial.isolate(leader)
+            trial.world.run(0.85 * TIMEOUT)
+            _read_and_write(trial, leader, document, 0.5 * TIMEOUT)
+    trial.world.network.set_cut(set())
+    trial.wait(10 * TIMEOUT, lambda: trial.crowd.done, "a call is answered")
+
+
+def _read_and_write(trial: Trial, former: Machine, document: int, seconds: float) -> None:
+    """Read at one server all the time, and write at whoever leads beside it."""
+    world = trial.world
+    reader, writer = trial.crowd.client(), trial.crowd.client()
+    end, writes = world.agenda.now + seconds, 0
+    while world.agenda.now < end:
+        reader.stay_at(former.endpoint)
+        trial.crowd.begin(reader.read(document))
+        leader = world.leader()
+        if leader is not None and leader is not former and trial.has_leader():
+            writer.stay_at(leader.endpoint)
+            writes += 1
+            trial.crowd.begin(writer.write(document, f"{writer.number}y{writes}"))
+        world.run(READ_SECONDS)
+
+
+def disk_of_the_leader(trial: Trial) -> None:
+    """A leader whose disk is full, broken or stuck gives way to one whose disk works."""
+    leader = trial.leader()
+    match trial.world.seed // 7 % 3:
+        case 0:
+            leader.disk.full = True
+        case 1:
+            leader.disk.broken = True
+        case _:
+            leader.disk.sync_seconds = 4.0
+    trial.burst(leader, 1)
+    trial.wait(RESIGNED, lambda: not trial.leads(leader), "a leader without its disk resigns")
+    _another_leads(trial, leader)
+    trial.write()
+    leader.disk.mend()
+    leader.start()
+
+
+def successor_behind(trial: Trial) -> None:
+    """A successor that is behind is given the log first, and then takes over at once."""
+    leader = trial.leader()
+    successor = _others(trial, leader)[0]
+    trial.isolate(successor)
+    for _ in range(5):
+        trial.write()
+    trial.world.network.set_cut(set())
+    _hand_over(leader, successor)
+    trial.wait(
+        HANDED_OVER,
+        lambda: trial.has_leader() and trial.leader() is not leader,
+        "a hand-over needs no election timeout",
+    )
+
+
+def hand_over_in_vain(trial: Trial) -> None:
+    """A leader whose successor does not take over goes on."""
+    leader = trial.leader()
+    successor = _others(trial, leader)[0]
+    successor.pause()
+    _hand_over(leader, successor)
+    trial.world.run(1.2 * TIMEOUT)
+    trial.write()
+    successor.resume()
+
+
+def impostor(trial: Trial) -> None:
+    """A member that sends in the leader's name is not heard."""
+    leader = trial.leader()
+    liar, victim = _others(trial, leader)[:2]
+    assert leader.node is not None
+    assert liar.peers is not None
+    assert victim.node is not None
+    core = leader.node.core
+    link = liar.peers.link(victim.name)
+    if link is None:
+        return
+    last = core.log.last_index
+    forged = AppendRequest(
+        term=core.term,
+        sender=core.server_id,
+        to=victim.node.core.server_id,
+        prev_index=last,
+        prev_term=core.log.last_term,
+        entries=(Entry(Index(last + 1), core.term, b""),),
+        commit=Index(last + 1),
+        round=0,
+    )
+    liar.do(lambda: link.send(forged))
+    trial.world.run(3 * HEARTBEAT)
+    trial.write()
+
+
+def added_again(trial: Trial) -> None:
+    """A server that is a member already is not added once more."""
+    for machine in _others(trial, trial.leader()):
+        trial.ask(
+            "one.zone.addserver",
+            0,
+            f'SERVER = [ NAME = "{machine.name}", ENDPOINT = "{machine.endpoint}",'
+            f' ENDPOINT_PEER = "{machine.peer_endpoint}" ]',
+        )
+        trial.world.run(0.5)
+
+
+TRAPS: dict[str, Callable[[Trial], None]] = {
+    "long-divergence": long_divergence,
+    "longer-log": longer_log,
+    "unfinished-entry": unfinished_entry,
+    "reads-at-a-former-leader": reads_at_a_former_leader,
+    "disk-of-the-leader": disk_of_the_leader,
+    "successor-behind": successor_behind,
+    "hand-over-in-vain": hand_over_in_vain,
+    "impostor": impostor,
+    "added-again": added_again,
+}
