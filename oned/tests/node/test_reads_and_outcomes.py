@@ -36,6 +36,21 @@ async def test_follower_shows_every_write_that_was_acknowledged_before(tmp_path)
         assert {method for method, _ in zone.calls[leader.settings.name]} == {"one.document.update"}
 
 
+async def test_follower_knows_every_user_that_was_made_before(tmp_path):
+    async with running_zone_with_api(tmp_path) as zone, aiohttp.ClientSession() as http:
+        leader = await zone.leader()
+        follower = zone.url(zone.follower(leader).settings.name)
+        admin = Client(http, zone.url(leader.settings.name))
+        for number in range(30):
+            user = f"user-{number}"
+            outcome, oid = await admin.call("one.user.allocate", user, "secret", "core")
+            assert outcome == "ok"
+            client = Client(http, follower, session=f"{user}:secret")
+            outcome, text = await client.call("one.user.info", -1, headers=LINEARIZABLE)
+            assert outcome == "ok", text
+            assert f"<ID>{oid}</ID>" in text
+
+
 async def test_reads_on_a_follower_share_their_question(tmp_path):
     async with running_zone_with_api(tmp_path) as zone:
         leader = await zone.leader()

@@ -79,11 +79,11 @@ async def running_zone_with_api(directory: Path, servers: int = 3):
 class Client:
     """Calls one server after the other; an answer is ``ok``, ``refused``, ``unknown``."""
 
-    def __init__(self, http: aiohttp.ClientSession, *urls: str) -> None:
-        self.http, self.urls = http, itertools.cycle(urls)
+    def __init__(self, http: aiohttp.ClientSession, *urls: str, session: str = SESSION) -> None:
+        self.http, self.urls, self.session = http, itertools.cycle(urls), session
 
     async def call(self, method: str, *parameters, headers=None) -> tuple[str, object]:
-        body = xmlrpc.client.dumps((SESSION, *parameters), method).encode()
+        body = xmlrpc.client.dumps((self.session, *parameters), method).encode()
         try:
             async with self.http.post(next(self.urls), data=body, headers=headers) as response:
                 answer = await response.read()

@@ -136,6 +136,9 @@ class Flow:
         return write_failure(text, failure.code, failure.object_id), failure.code.name.lower()
 
     async def _run(self, method: Method, parsed: MethodCall, envelope: Envelope) -> bytes:
+        must = _must_be_true_now(method, envelope)
+        # Who calls is read from the same tables, and must be true now as well.
+        is_confirmed = must and await self._is_confirmed(method)
         try:
             caller = self._authenticate(method, parsed)
         except StorageError as error:
@@ -143,8 +146,10 @@ class Flow:
         status = self._services.front.status()
         if status.role is Role.FOLLOWER and method.where is Where.LEADER:
             return await self._forward(method, envelope)
-        if method.where is Where.LEADER or _must_be_true_now(method, envelope):
+        if must or method.where is Where.LEADER:
             _refuse_while_useless(status)
+            if must and status.role is Role.FOLLOWER and not is_confirmed:
+                return await self._forward(method, envelope, wait=SUCCESSOR_TIMEOUT_SECONDS)
         try:
             return await self._execute(method, parsed, envelope, caller, status)
         except NotLeader:
@@ -152,6 +157,17 @@ class Flow:
             return await self._forward(method, envelope, wait=SUCCESSOR_TIMEOUT_SECONDS)
         except PassToNewLeader:
             return await self._forward(method, envelope, wait=SUCCESSOR_TIMEOUT_SECONDS)
+
+    async def _is_confirmed(self, method: Method) -> bool:
+        """Whether this server follows, and its tables show what is true now."""
+        front = self._services.front
+        if method.where is Where.LEADER or front.status().role is not Role.FOLLOWER:
+            return False
+        try:
+            await front.read_barrier()
+        except (NotLeader, Busy):
+            return False
+        return True
 
     def _authenticate(self, method: Method, parsed: MethodCall) -> Caller:
         """The caller.
@@ -200,13 +216,11 @@ class Flow:
         if not method.when_disabled and services.zone_disabled:
             raise internal(responses.ZONE_DISABLED)
         arguments = method.bind(parsed.parameters[1:])
-        must = _must_be_true_now(method, envelope)
-        leads = status.serving and status.role in (Role.LEADER, Role.SOLO)
-        if must or (method.linearizable and leads):
+        if method.linearizable and status.serving and status.role in (Role.LEADER, Role.SOLO):
             try:
                 await services.front.read_barrier()
             except (NotLeader, Busy):
-                if must:
+                if _must_be_true_now(method, envelope):
                     raise
         call = Call(method=method.name, caller=caller, term=status.term, services=services)
         try:
