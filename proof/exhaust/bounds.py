@@ -9,6 +9,9 @@ UNCOUNTED = -1
 """A budget that never runs out."""
 
 
+_SINGULAR = {"entries": "entry", "crashes": "crash"}
+
+
 class Cost(IntEnum):
     """What an event uses up; the position in a state's budgets."""
 
@@ -62,6 +65,11 @@ class Bounds:
     def budgets(self) -> tuple[int, ...]:
         return tuple(getattr(self, cost.name.lower()) for cost in Cost if cost is not Cost.FREE)
 
+    @property
+    def snapshots(self) -> bool:
+        """Whether any server may ever need a snapshot."""
+        return bool(self.purges or self.changes or self.start == "joining")
+
     def told(self) -> str:
         """The bounds that are not nought, in words."""
         parts = [f"{self.servers} servers"]
@@ -69,9 +77,7 @@ class Bounds:
             value = getattr(self, field.name)
             if field.name in ("name", "servers", "start", "batches", "messages") or not value:
                 continue
-            word = field.name
-            if value == 1:
-                word = "entry" if word == "entries" else word.removesuffix("s")
+            word = field.name if value != 1 else _SINGULAR.get(field.name, field.name[:-1])
             parts.append(f"any {word}" if value == UNCOUNTED else f"{value} {word}")
         parts.append(f"<= {self.messages} messages in flight")
         if self.start != "new":

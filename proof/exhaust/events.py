@@ -90,7 +90,8 @@ def _leading(local: Local, bounds: Bounds) -> Iterator[Event]:
     assert local.office is not None
     if bounds.heartbeats:
         yield Event("has a heartbeat due", Cost.HEARTBEATS, lambda s: s.core.tick(AT_HEARTBEAT))
-    yield Event("has heard no quorum", Cost.FREE, lambda s: s.core.tick(LONG_AFTER))
+    if local.log.configurations[-1][1].voters != {local.core.server_id}:
+        yield Event("has heard no quorum", Cost.FREE, lambda s: s.core.tick(LONG_AFTER))
     if local.office.transfer is not None:
         yield Event("gives up its hand-over", Cost.FREE, lambda s: s.core.tick(AT_TIMEOUT))
     for entry in range(1, bounds.entries + 1):

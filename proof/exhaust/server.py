@@ -126,7 +126,10 @@ class Server:
     ) -> None:
         """As ``oned.storage`` and then the core take a snapshot in: one durable transaction."""
         disk = self.disk
-        agrees = disk.base[0] < index <= disk.last[0] and disk.entry(index).term == term
+        stored = disk.base[0] < index <= disk.last[0]
+        agrees = (disk.entry(index).term if stored else disk.base[1]) == term and (
+            stored or index == disk.base[0]
+        )
         self.disk = disk._replace(
             base=(index, term),
             base_configuration=configuration,

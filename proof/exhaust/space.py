@@ -37,7 +37,11 @@ and the message that arrived."""
 
 
 class Space:
-    """All that a search knows of one zone under its bounds."""
+    """All that a search knows of one zone under its bounds.
+
+    Args:
+        reduce: False to search without symmetry and with messages that can do nothing, for tests.
+    """
 
     def __init__(self, bounds: Bounds, *, reduce: bool = True) -> None:
         self.bounds = bounds
@@ -130,6 +134,10 @@ class Space:
         if wrong is not None:
             found.append((state, position, step, message))
             return
+        if not budgets[Cost.CRASHES] and self.bounds.crashes:
+            number = self.servers.settled(number)
+            if step.cost is Cost.CRASHES:
+                servers = tuple([self.servers.settled(server) for server in servers])
         after = (*servers[:position], number, *servers[position + 1 :])
         if self._commits[number] > self._lasts[history]:
             history = self._extended(history, servers[position], number)
@@ -176,6 +184,8 @@ class Space:
 
     def canonical(self, state: State) -> State:
         """The one of all states that differ only in how ids are dealt out."""
+        if not self.reduce:
+            return state
         servers, network, budgets, history = state
         namings = self._namings.get(servers)
         if namings is None:

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 from oned.raft.errors import RaftError
 from oned.raft.messages import AppendReply, TimeoutNow, VoteReply
-from oned.raft.types import Role
+from oned.raft.progress import Flow
+from oned.raft.types import NO_SERVER, Role
 from proof.exhaust.bounds import Bounds, Cost
 from proof.exhaust.disk import Violation
 from proof.exhaust.events import Event, arrivals, happenings
 from proof.exhaust.freezing import freeze, thaw
 from proof.exhaust.known import check_slots
 from proof.exhaust.post import Naming, Post, Posted
-from proof.exhaust.values import Local, renamed
+from proof.exhaust.values import Local, Office, renamed
 
 
 class Step(NamedTuple):
@@ -62,6 +63,7 @@ class Servers:
         self._happenings: dict[int, tuple[Step, ...]] = {}
         self._arrivals: dict[tuple[int, int], tuple[Step, ...]] = {}
         self._dead: dict[tuple[int, int], bool] = {}
+        self._settled: dict[int, int] = {}
 
     def number(self, local: Local) -> int:
         """The number of this value, a new one if it is new."""
@@ -95,6 +97,22 @@ class Servers:
             value = renamed(self.locals[number], self.post, naming)
             found = self._renamed[number, naming] = self.number(value)
         return found
+
+    def settled(self, number: int) -> int:
+        """The same server when there is no crash to come: what one would lose is of no interest."""
+        found = self._settled.get(number)
+        if found is None:
+            found = self._settled[number] = self.number(self.locals[number]._replace(images=()))
+        return found
+
+    def _essence(self, local: Local) -> Local:
+        """A value without what nothing can depend on within the bounds."""
+        if not self.bounds.crashes and local.images:
+            local = local._replace(images=())
+        if not self.bounds.snapshots and local.office is None:
+            # But for reads, whom a server follows is used to acknowledge a snapshot, and no more.
+            local = local._replace(core=local.core._replace(leader_id=NO_SERVER))
+        return local
 
     # --- running the core ------------------------------------------------------------
 
@@ -133,9 +151,11 @@ class Servers:
             act(server)
             if not self.bounds.batches:
                 server.flush()
-            after = freeze(server)
+            after = self._essence(freeze(server))
             if cost is not Cost.CRASHES:
                 check_step(before, after)
+            if not self.bounds.snapshots and after.office is not None:
+                check_progress(after.office)
         except RaftError:
             return None  # refused, and a refused input has changed nothing
         except Violation as wrong:
@@ -179,6 +199,17 @@ def is_dead(local: Local, message: Posted) -> bool:
             return message.term < kept or settled
         case _:
             return False
+
+
+def check_progress(office: Office) -> None:
+    """Where no log was ever compacted, nobody needs a snapshot.
+
+    Raises:
+        Violation: a server is thought to.
+    """
+    for seen in office.seen:
+        if seen.flow is Flow.SNAPSHOT:
+            raise Violation(f"a snapshot is wanted for s{seen.peer}, and no log was ever purged")
 
 
 def check_step(before: Local, after: Local) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
 
 from oned.raft.leadership import Leadership
 from oned.raft.log import Log
-from oned.raft.machine import Raft
+from oned.raft.machine import NEVER, Raft
 from oned.raft.messages import AppendRequest, Message, VoteReply, VoteRequest
 from oned.raft.types import NO_SERVER, Index, ServerId
 from proof.exhaust import trace
-from proof.exhaust.bounds import Bounds
+from proof.exhaust.bounds import Bounds, Cost
+from proof.exhaust.events import arrivals, happenings
+from proof.exhaust.freezing import freeze, thaw
+from proof.exhaust.post import Naming
 from proof.exhaust.search import Found, Search
-from proof.exhaust.server import Server
+from proof.exhaust.server import AT_ELECTION, AT_HEARTBEAT, AT_TIMEOUT, THAWED, Server
+from proof.exhaust.space import Space
+from proof.exhaust.steps import Step
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -58,6 +67,138 @@ def test_a_search_reaches_a_second_leader_with_all_entries_committed() -> None:
     locals_ = search.space.servers.locals
     assert any(value.office and value.core.term == 2 for value in locals_)
     assert max(len(history) for history in search.space.histories) == 3
+
+
+# --- the reductions lose nothing ------------------------------------------------------------
+
+
+def seen_values(search: Search) -> set[tuple[str, ...]]:
+    """What servers were seen to be, together with the history, under every naming of the ids."""
+    space = search.space
+    post, servers = space.post, space.servers
+
+    @cache
+    def spelled(number: int) -> str:
+        value = servers._essence(servers.locals[number])
+        lists = (value.core.messages, value.core.after_write, value.write_messages)
+        texts = tuple(sorted(repr(post.messages[m]) for m in numbers) for numbers in lists)
+        core = value.core._replace(messages=(), after_write=())
+        return repr((value._replace(core=core, write_messages=()), texts))
+
+    found = set()
+    # The network is not compared: what is dead in it is what differs.
+    for numbers, history in {(state[0], state[3]) for state in search.seen}:
+        for naming in permutations(range(len(numbers))):
+            renamed = sorted(spelled(servers.renamed(number, naming)) for number in numbers)
+            committed = space.histories[space._renamed_history(history, naming)]
+            found.add((*renamed, repr(committed)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(elections=1, entries=0, crashes=0, messages=2),
+        Bounds(elections=1, entries=0, crashes=1, messages=1),
+    ],
+    ids=lambda b: b.told(),
+)
+def test_no_zone_is_lost_by_symmetry_or_by_dropping_dead_messages(bounds: Bounds) -> None:
+    reduced, _ = searched(bounds)
+    whole, found = searched(bounds, reduce=False)
+    assert found.complete
+    assert found.states > 1.5 * len(reduced.seen)
+    assert seen_values(reduced) == seen_values(whole)
+
+
+def test_a_server_does_the_same_under_another_id() -> None:
+    search, _ = searched(Bounds(elections=1, entries=0, crashes=1, messages=2))
+    servers, post = search.space.servers, search.space.post
+    pairs = list(servers._arrivals)
+    assert len(pairs) > 50
+    for naming in permutations(range(3)):
+
+        def renamed(steps: Sequence[Step], naming: Naming = naming) -> set[tuple[Any, ...]]:
+            return {
+                (
+                    step.cost,
+                    servers.renamed(step.after, naming),
+                    tuple(sorted(post.renamed(message, naming) for message in step.sent)),
+                    step.entry,
+                )
+                for step in steps
+            }
+
+        same = (0, 1, 2)
+        for number, message in pairs:
+            there = servers.arrivals(servers.renamed(number, naming), post.renamed(message, naming))
+            assert renamed(servers.arrivals(number, message)) == renamed(there, same)
+        for number in list(servers._happenings):
+            there = servers.happenings(servers.renamed(number, naming))
+            assert renamed(servers.happenings(number)) == renamed(there, same)
+
+
+def rest(server: Server) -> None:
+    """Put the moments in a running core where a thawed one has them; nothing else changes."""
+    core: Any = server.core
+    core._last_contact = THAWED
+    if core._election_deadline != NEVER:
+        core._election_deadline = AT_ELECTION
+    if core.leadership is not None:
+        core.leadership.started, core.leadership.next_heartbeat = THAWED, AT_HEARTBEAT
+        for progress in core.leadership.progress.values():
+            progress.last_reply = THAWED
+        if core.leadership.transfer is not None:
+            core.leadership.transfer.deadline = AT_TIMEOUT
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cores_that_run_on_do_what_the_frozen_ones_did(seed: int) -> None:
+    """What a value leaves out has no influence: else a core that still has it would differ."""
+    bounds = Bounds(
+        elections=9, entries=3, crashes=2, messages=3, heartbeats=9, transfers=1, breaks=2,
+        changes=1, purges=2,
+    )  # fmt: skip
+    space, chance = Space(bounds), Random(seed)
+    state = space.start()
+    live = [thaw(space.post, space.servers.locals[number]) for number in state[0]]
+    walked = 0
+    while walked < 200 and (moves := space.moves(state)):
+        # A message that arrives is preferred, or little more than elections would happen.
+        arriving = [move for move in moves if move[3] is not None]
+        state, position, step, message = chance.choice(
+            arriving if arriving and chance.random() < 0.7 else moves
+        )
+        server = live[position]
+        local = space.servers.locals[space.servers.number(freeze(server))]
+        events = happenings(local, bounds) if message is None else arrivals(space.post, message)
+        event = next(event for event in events if event.label == step.label)
+        server.sent = []
+        event.act(server)
+        server.flush()
+        rest(server)
+        assert tuple(sorted(server.sent)) == step.sent
+        now = freeze(server)
+        if not state[2][Cost.CRASHES]:
+            now = now._replace(images=())
+            server.images = ()
+        assert now == space.servers.locals[state[0][position]]
+        walked += 1
+    assert walked > 30
+
+
+def test_a_core_that_the_search_does_not_know_is_not_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = Raft.__init__
+
+    def init(self: Any, **options: Any) -> None:
+        original(self, **options)
+        self.something_new = 1
+
+    monkeypatch.setattr(Raft, "__init__", init)
+    with pytest.raises(AssertionError, match="does not know Raft as it is"):
+        Search(SMALL[0]).run()
 
 
 # --- teeth --------------------------------------------------------------------------------
@@ -132,6 +273,18 @@ def truncates_what_agrees(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "_on_append_request", on_append_request)
 
 
+def takes_an_old_refusal_for_a_new_one(patch: pytest.MonkeyPatch) -> None:
+    """A request of a former term is refused by its index, as the core once did."""
+    original = Raft._reply
+
+    def reply(self: Any, request: Any, **answer: Any) -> None:
+        original(self, request, **answer)
+        if request.term != self.term and isinstance(request, AppendRequest):
+            self._after_write[-1] = replace(self._after_write[-1], rejected=request.prev_index)
+
+    patch.setattr(Raft, "_reply", reply)
+
+
 def counts_itself_unwritten(patch: pytest.MonkeyPatch) -> None:
     """A leader counts its own entries before they are on its disk."""
     original = Leadership.committed
@@ -161,6 +314,11 @@ TEETH: Sequence[tuple[Patch, Bounds, str]] = [
         truncates_what_agrees,
         Bounds(elections=1, entries=1, crashes=0, messages=2),
         "committed entry|durability|match",
+    ),
+    (
+        takes_an_old_refusal_for_a_new_one,
+        Bounds(elections=2, entries=0, crashes=0, messages=2),
+        "a snapshot is wanted",
     ),
     (
         counts_itself_unwritten,
