@@ -353,6 +353,25 @@ def test_what_is_read_after_a_failure_was_written_and_synced_again(tmp_path, mon
     store.close()
 
 
+def test_a_database_without_a_place_for_what_was_written_ahead_is_not_open(tmp_path, monkeypatch):
+    path = tmp_path / "one.db"
+    store = filled(path)
+    before = path.read_bytes()
+    store.abandon()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.SQLiteEngine, "checkpoint", _no_space)
+        with pytest.raises(DatabaseFailed):
+            store.reopen()
+    assert path.read_bytes() == before
+    store.reopen()
+    assert path.read_bytes() != before
+    store.close()
+
+
+def _no_space(_engine: engine.SQLiteEngine) -> bool:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
 @pytest.mark.parametrize("number", [5, 28])
 def test_a_database_that_cannot_be_opened_yet_is_opened_later(tmp_path, monkeypatch, number):
     store = filled(tmp_path / "one.db")

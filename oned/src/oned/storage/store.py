@@ -108,6 +108,7 @@ class Store:
             # What cannot be written is not open. And what was read is on the disk from here on.
             with self._transaction():
                 self.facts = self._save(self.facts)
+            self.checkpoint()  # nor is what can be written ahead, but has no place to go
         except BaseException as error:
             self.abandon()
             if isinstance(error, DriverError | OSError):
