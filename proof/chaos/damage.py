@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 PAGE_BYTES = 4096
@@ -16,7 +17,7 @@ _FRAME_HEADER_BYTES = 24
 def do(database: Path, chance: random.Random) -> str:
     """Damage it in one of the ways; which one it was, in words."""
     log = database.with_name(f"{database.name}-wal")
-    ways = [cut, overwrite]
+    ways: list[Callable[[Path, Path, random.Random], str]] = [cut, overwrite]
     if log.exists() and _frames(log):
         ways += [cut_log, remove_log, flip_in_log]
     return chance.choice(ways)(database, log, chance)

@@ -36,21 +36,24 @@ class Note:
 
 
 class Mark:
-    """The note of one database. Trouble with it is passed over: it only ever adds knowledge."""
+    """The note of one database. Trouble with it is passed over: it only ever adds knowledge.
+
+    Attributes:
+        left: what a former process noted.
+    """
 
     def __init__(self, path: Path) -> None:
         self.left = read(path)
+        self._path = path
         self._file = -1
-        with contextlib.suppress(OSError):
-            self._file = os.open(_place(path), os.O_RDWR | os.O_CREAT, 0o600)
 
     def note(self, note: Note) -> None:
         """Write it down; cheap, and not synced."""
-        if self._file < 0:
-            return
         text = msgspec.json.encode(note)
         line = b"%08x %s" % (zlib.crc32(text), text)
         with contextlib.suppress(OSError):
+            if self._file < 0:
+                self._file = os.open(_place(self._path), os.O_RDWR | os.O_CREAT, 0o600)
             os.pwrite(self._file, line.ljust(_BYTES), 0)
 
     def sync(self) -> None:
