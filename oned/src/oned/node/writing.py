@@ -112,7 +112,7 @@ class Writing:
         node = self._node
         self._under_way = None
         now, self.stuck_at = time.monotonic(), NEVER
-        if now >= started + STUCK_SECONDS:
+        if now - started >= STUCK_SECONDS:
             _log.warning("the disk took long", seconds=round(now - started, 3))
         error = done.exception()
         if isinstance(error, StorageError):
