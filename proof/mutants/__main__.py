@@ -9,6 +9,7 @@ import sys
 
 from proof.mutants import table
 from proof.mutants.catalogue import MUTANTS, named
+from proof.mutants.mutant import mutated_sources
 from proof.mutants.runner import SEEDS, run
 from proof.table import current_commit
 
@@ -33,6 +34,8 @@ def main() -> int:
         mutants = tuple(named(name) for name in given.only) or MUTANTS
     except KeyError as error:
         parser.error(f"no such mutant: {error.args[0]}; --list tells them")
+    for mutant in mutants:
+        mutated_sources(mutant)  # one that does not apply must not pass for one that is found
     commit = current_commit()
     report = asyncio.run(run(mutants, seeds=given.seeds, jobs=given.jobs, say=_say))
     if given.write_table:

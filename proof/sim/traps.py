@@ -6,10 +6,13 @@ again. Most come from the papers, or from a mutant (``proof.mutants``) that got 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from oned.node import membership
 from oned.raft.messages import AppendRequest
+from oned.raft.progress import Flow
 from oned.raft.types import Entry, Index
 from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT, refusals_of
 from proof.sim.faults import DRIFT
@@ -22,6 +25,9 @@ TAIL_ENTRIES = 24
 """Entries of a leader that is cut off: as many as are not compacted before it is back."""
 
 REFUSALS_MAX = 8
+NEVER_CAUGHT_UP = 0
+"""In place of CAUGHT_UP_ENTRIES: a learner stays one."""
+
 READ_SECONDS = 0.008
 ROUNDS = 3
 RESIGNED = 1.0 / (1 - DRIFT) + HEARTBEAT
@@ -200,6 +206,70 @@ def hand_over_in_vain(trial: Trial) -> None:
     successor.resume()
 
 
+def alike_machines(trial: Trial) -> None:
+    """Where all clocks run alike, two candidates do not stand in each other's way for ever."""
+    for machine in trial.world.machines.values():
+        machine.clock.set_rate(1.0, trial.world.agenda.now)
+    trial.world.run(2 * TIMEOUT)
+    leader = trial.leader()
+    leader.crash(power_lost=False)
+    trial.wait(ELECTED, trial.has_leader, "a leader is elected")
+    trial.write()
+    leader.start()
+
+
+@contextmanager
+def _learner(trial: Trial) -> Iterator[Machine]:
+    """A server that has copied the zone after its disk was lost, and gets no vote meanwhile."""
+    victim = _others(trial, trial.leader())[0]
+    victim.wipe()
+    victim.start()
+
+    def is_learner() -> bool:
+        leader = trial.world.leader()
+        core = None if leader is None or leader.node is None else leader.node.core
+        if core is None or core.leadership is None or victim.node is None:
+            return False
+        own = victim.node.core
+        progress = core.leadership.progress.get(own.server_id)
+        return (
+            own.initialised
+            and own.server_id not in own.voters | core.voters
+            and progress is not None
+            and progress.flow is Flow.REPLICATE
+        )
+
+    shipped, membership.CAUGHT_UP_ENTRIES = membership.CAUGHT_UP_ENTRIES, NEVER_CAUGHT_UP
+    try:
+        trial.wait(15.0, is_learner, "a lost disk is replaced")
+        yield victim
+    finally:
+        membership.CAUGHT_UP_ENTRIES = shipped
+
+
+def learner_without_a_leader(trial: Trial) -> None:
+    """A learner does not stand for election, however long there is no leader."""
+    with _learner(trial):
+        leader = trial.leader()
+        leader.crash(power_lost=False)
+        trial.world.run(0.3)
+        leader.start()
+        trial.wait(2 * ELECTED, trial.has_leader, "a leader is elected")
+
+
+def learner_and_no_quorum(trial: Trial) -> None:
+    """Nothing is committed by a leader and learners alone."""
+    with _learner(trial) as learner:
+        leader = trial.leader()
+        voters = [m.name for m in _others(trial, leader) if m is not learner]
+        trial.world.network.set_cut(
+            {(name, leader.name) for name in voters} | {(leader.name, name) for name in voters}
+        )
+        trial.burst(leader, 2)
+        trial.world.run(TIMEOUT)
+        trial.world.network.set_cut(set())
+
+
 def impostor(trial: Trial) -> None:
     """A member that sends in the leader's name is not heard."""
     leader = trial.leader()
@@ -247,6 +317,9 @@ TRAPS: dict[str, Callable[[Trial], None]] = {
     "disk-of-the-leader": disk_of_the_leader,
     "successor-behind": successor_behind,
     "hand-over-in-vain": hand_over_in_vain,
+    "alike-machines": alike_machines,
+    "learner-without-a-leader": learner_without_a_leader,
+    "learner-and-no-quorum": learner_and_no_quorum,
     "impostor": impostor,
     "added-again": added_again,
 }

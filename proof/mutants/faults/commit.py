@@ -7,27 +7,14 @@ from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
     Mutant(
-        "heartbeat-commits-unverified",
-        "A heartbeat commits no further than it proves equal.",
+        "commits-before-it-is-verified",
+        "A request commits no further than it proves equal.",
         (
             Edit(
                 MACHINE,
                 "    def _on_append_request(self, request: AppendRequest) -> None:\n",
                 "    def _on_append_request(self, request: AppendRequest) -> None:\n"
-                "        if not request.entries:\n"
-                "            self._commit_to(min(request.commit, self.log.last_index))\n",
-            ),
-        ),
-        defect="N1",
-    ),
-    Mutant(
-        "commits-past-what-is-proven",
-        "A follower commits only what the request has proven equal, not its own tail behind it.",
-        (
-            Edit(
-                MACHINE,
-                "self._commit_to(min(request.commit, last))",
-                "self._commit_to(min(request.commit, self.log.last_index))",
+                "        self._commit_to(min(request.commit, self.log.last_index))\n",
             ),
         ),
         defect="N1",
@@ -35,14 +22,7 @@ MUTANTS = (
     Mutant(
         "committed-by-counting",
         "An entry of a former term is committed by one of this term, never by counting.",
-        (
-            Edit(MACHINE, " or self.log.term_at(index) != self.term:", ":"),
-            Edit(
-                MACHINE,
-                "        self.log.append([Entry(self.leadership.term_start, self.term)])\n",
-                "        self.leadership.term_start = self.log.last_index\n",
-            ),
-        ),
+        (Edit(MACHINE, " or self.log.term_at(index) != self.term:", ":"),),
         defect="N2",
     ),
     Mutant(
@@ -97,17 +77,6 @@ MUTANTS = (
         "nothing-is-synced",
         "What was acknowledged survives a loss of power.",
         (Edit(WRITING, "        self._node.store.sync()\n", ""),),
-    ),
-    Mutant(
-        "own-tail-acknowledged",
-        "A follower acknowledges what it knows equal to the leader's log, not all that it has.",
-        (
-            Edit(
-                MACHINE,
-                "self._reply(request, success=True, index=last)",
-                "self._reply(request, success=True, index=self.log.last_index)",
-            ),
-        ),
     ),
     Mutant(
         "learner-counts-for-the-quorum",

@@ -142,13 +142,13 @@ MUTANTS = (
         (Edit(QUORUM, "return voters // 2 + 1", "return (voters + 1) // 2"),),
     ),
     Mutant(
-        "grants-kept-for-the-next-campaign",
-        "A vote counts in the campaign that it was given for.",
+        "pre-votes-count-as-votes",
+        "Who would vote for a server has not voted for it yet.",
         (
             Edit(
                 MACHINE,
                 "        self._granted = {self.server_id}\n",
-                "        self._granted |= {self.server_id}\n",
+                "        self._granted = {self.server_id} | (set() if pre else self._granted)\n",
             ),
         ),
     ),

@@ -138,7 +138,7 @@ MUTANTS = (
         (
             Edit(
                 DRIVER,
-                "            and self.membership.may_speak(link, frame.sender)\n",
+                "            and self.membership.may_speak(link, frame)\n",
                 "",
             ),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import CALLERS, LEADERSHIP, MACHINE, READS
+from proof.mutants.faults import CALLERS, FORWARDING, LEADERSHIP, MACHINE, READS
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -84,6 +84,11 @@ MUTANTS = (
                 "        return leadership.round\n",
             ),
         ),
+    ),
+    Mutant(
+        "forwarded-read-is-a-local-one",
+        "A read that must be true now is so, too, where it is sent on to.",
+        (Edit(FORWARDING, "        if linearizable:\n", "        if not headers:\n"),),
     ),
     Mutant(
         "follower-reads-before-it-has-applied",

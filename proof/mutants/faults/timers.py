@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import DRIVER, MACHINE, SNAPSHOTS
+from proof.mutants.faults import DRIVER, MACHINE, SNAPSHOTS, WRITING
 from proof.mutants.mutant import Edit, Mutant
 
 _WALL = (
     ("_next_purge = time.monotonic() + settings", "_next_purge = time.time() + settings"),
     ("now=time.monotonic(),", "now=time.time(),"),
-    (
-        "now = time.monotonic()\n        if self.core.lease_read",
-        "now = time.time()\n        if self.core.lease_read",
-    ),
+    ("now, core = time.monotonic(), self.core", "now, core = time.time(), self.core"),
+    ("self.writing.is_stuck(time.monotonic())", "self.writing.is_stuck(time.time())"),
     (
         "now = time.monotonic()\n        try:\n            self.core.transfer",
         "now = time.time()\n        try:\n            self.core.transfer",
@@ -35,6 +33,11 @@ MUTANTS = (
                 SNAPSHOTS,
                 "core.receive(time.monotonic(), offer)",
                 "core.receive(time.time(), offer)",
+            ),
+            Edit(
+                WRITING,
+                "self.stuck_at = started + STUCK_SECONDS",
+                "self.stuck_at = time.time() + STUCK_SECONDS",
             ),
         ),
         defect="N6",
