@@ -35,7 +35,7 @@ def summary(found: list[Found], seconds: float) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proof.exhaust", description=__doc__)
-    default = DEFAULT[0]
+    default = Bounds()
     for field in fields(Bounds):
         name, value = f"--{field.name}", getattr(default, field.name)
         if field.name == "name":
@@ -65,7 +65,7 @@ def chosen(given: argparse.Namespace) -> list[Bounds]:
         if field.name != "name" and getattr(given, field.name) is not None
     }
     if own:
-        return [replace(DEFAULT[0], name="zone", **own)]
+        return [replace(Bounds(), **own)]
     if given.only:
         return [bounds for bounds in (*DEFAULT, *LONG) if bounds.name in given.only]
     return [*DEFAULT, *LONG] if given.long else list(DEFAULT)
@@ -84,7 +84,7 @@ def main() -> int:
     if len(found) > 1:
         say(summary(found, seconds))
     if given.write_table:
-        write_table(commit, found)
+        write_table(commit, found, [bounds.name for bounds in (*DEFAULT, *LONG)])
     return 1 if any(each.wrong for each in found) else 0
 
 

@@ -57,7 +57,7 @@ class Bounds:
     breaks: int = 0
     changes: int = 0
     purges: int = 0
-    messages: int = 4
+    messages: int = 1
     start: str = "new"
     batches: bool = False
 

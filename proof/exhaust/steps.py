@@ -183,6 +183,9 @@ def is_dead(local: Local, message: Posted) -> bool:
     A disk never goes back to an earlier term, so what is behind the disk's term stays behind.
     """
     kept, core = local.disk.hard_state.term, local.core
+    # Who does not stand in its term now never does again; the next candidacy is of a later term.
+    standing = core.role is Role.CANDIDATE and not core.pre_campaign
+    settled = kept == core.term and not standing
     match message:
         case TimeoutNow():
             return message.term < kept
@@ -190,13 +193,11 @@ def is_dead(local: Local, message: Posted) -> bool:
             # It names the term after the one that its pre-candidate was in.
             return message.term - 1 < kept
         case VoteReply():
-            if message.term < kept or (not message.granted and message.term <= kept):
-                return True
-            standing = core.role is Role.CANDIDATE and not core.pre_campaign
-            return message.term == kept == core.term and not standing
+            denied = not message.granted and message.term == kept
+            return message.term < kept or denied or (message.term == kept and settled)
         case AppendReply():
-            settled = message.term == kept == core.term and local.office is None
-            return message.term < kept or settled
+            idle = settled and local.office is None
+            return message.term < kept or (message.term == kept and idle)
         case _:
             return False
 

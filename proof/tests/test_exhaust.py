@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,16 +16,19 @@ from oned.raft.leadership import Leadership
 from oned.raft.log import Log
 from oned.raft.machine import NEVER, Raft
 from oned.raft.messages import AppendRequest, Message, VoteReply, VoteRequest
-from oned.raft.types import NO_SERVER, Index, ServerId
+from oned.raft.types import NO_SERVER, Index, ServerId, Term
 from proof.exhaust import trace
+from proof.exhaust.__main__ import main
 from proof.exhaust.bounds import Bounds, Cost
 from proof.exhaust.events import arrivals, happenings
 from proof.exhaust.freezing import freeze, thaw
 from proof.exhaust.post import Naming
 from proof.exhaust.search import Found, Search
-from proof.exhaust.server import AT_ELECTION, AT_HEARTBEAT, AT_TIMEOUT, THAWED, Server
+from proof.exhaust.server import AT_ELECTION, AT_HEARTBEAT, AT_ONCE, AT_TIMEOUT, THAWED, Server
 from proof.exhaust.space import Space
 from proof.exhaust.steps import Step
+from proof.exhaust.table import row, rows_of, table
+from proof.table import BEGIN, END
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -201,6 +205,42 @@ def test_a_core_that_the_search_does_not_know_is_not_searched(
         Search(SMALL[0]).run()
 
 
+# --- what is printed ------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_one_line_that_says_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = ["--elections", "1", "--entries", "0", "--crashes", "1", "--messages", "2"]
+    monkeypatch.setattr("sys.argv", ["exhaust", *bounds])
+    assert main() == 0
+    assert re.fullmatch(
+        r"exhaust: zone: 3 servers, 1 election, 1 crash, <= 2 messages in flight: [\d,]+ distinct"
+        r" states, [\d,]+ transitions, depth \d+, 0 violations, complete in \d+ s: pass",
+        capsys.readouterr().out.splitlines()[-1],
+    )
+
+
+def test_a_run_that_was_cut_says_so_and_a_violation_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["exhaust", "--max-states", "5000", "--messages", "2"])
+    assert main() == 0
+    assert "CUT at --max-states" in capsys.readouterr().out.splitlines()[-1]
+    counts_itself_unwritten(monkeypatch)
+    assert main() == 1
+    printed = capsys.readouterr().out
+    assert "violation: durability" in printed
+    assert printed.splitlines()[-1].endswith("FAIL")
+
+
+def test_rows_of_the_table_are_kept_until_their_search_runs_again() -> None:
+    rows = [row("abc", Found(Bounds(name), states=1000, transitions=2)) for name in ("a", "b")]
+    page = f"before {BEGIN}\n{table(rows)}\n{END} after"
+    assert rows_of(page) == {"a": rows[0], "b": rows[1]}
+    assert table(rows).splitlines()[-1].startswith("| together |  |  |  | 2,000 | 4 |")
+
+
 # --- teeth --------------------------------------------------------------------------------
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -285,6 +325,20 @@ def takes_an_old_refusal_for_a_new_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "_reply", reply)
 
 
+def drops_what_follows_a_snapshot(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot that ends at the log's base is taken to differ, as the database once did."""
+
+    def install(self: Any, index: Index, term: Term, configuration: Any, tables: Any) -> None:
+        self.disk = self.disk._replace(
+            base=(index, term), base_configuration=configuration, log=(), applied=index,
+            tables=tables, initialised=True,
+        )  # fmt: skip
+        self.images = ()
+        self.core.installed(AT_ONCE, index, term, configuration)
+
+    patch.setattr(Server, "install", install)
+
+
 def counts_itself_unwritten(patch: pytest.MonkeyPatch) -> None:
     """A leader counts its own entries before they are on its disk."""
     original = Leadership.committed
@@ -319,6 +373,11 @@ TEETH: Sequence[tuple[Patch, Bounds, str]] = [
         takes_an_old_refusal_for_a_new_one,
         Bounds(elections=2, entries=0, crashes=0, messages=2),
         "a snapshot is wanted",
+    ),
+    (
+        drops_what_follows_a_snapshot,
+        Bounds(elections=1, entries=0, crashes=0, changes=2, messages=2, start="joining"),
+        "match",
     ),
     (
         counts_itself_unwritten,
