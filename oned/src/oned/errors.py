@@ -14,7 +14,8 @@ OnedError
 └── ProposalError           a change was not made
     ├── NotLeader           certainly not made: this server does not lead (any more)
     ├── Busy                certainly not made: too much is in flight, try again
-    ├── MembershipPending   certainly not made: another membership change is under way
+    ├── MembershipPending   certainly not made: another membership change is under way, or too
+    │                       few servers answer for this one
     ├── Rejected            certainly not made, though committed: its statements contradict
     │                       the tables in the same way on every server (duplicate key)
     └── OutcomeUnknown      it may have been made, or may be made later
@@ -78,7 +79,7 @@ class Busy(ProposalError):
 
 
 class MembershipPending(ProposalError):
-    """Certainly not made: one membership change at a time."""
+    """Certainly not made: one membership change at a time, and none that loses the majority."""
 
 
 class Rejected(ProposalError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from zone_of_nodes import attributes, running_zone, until
 
-from oned.errors import NotLeader, Rejected
+from oned.errors import MembershipPending, NotLeader, Rejected
 from oned.raft.types import ServerId
 from oned.state.entry import Change
 
@@ -45,6 +46,42 @@ async def test_server_that_lost_its_disk_returns_as_learner_then_voter(tmp_path)
         await until(lambda: server_id in leader.core.voters and node.core.initialised)
         await until(lambda: leader.configuration().get(server_id).disk == node.store.facts.disk)
         await until(lambda: "before" in attributes(node))
+
+
+async def test_leader_whose_disk_was_replaced_is_heard_by_who_was_away_meanwhile(tmp_path):
+    async with running_zone(tmp_path, servers=5) as zone:
+        await zone.write("before")
+        leader = await zone.leader()
+        away, replaced, *_ = (n for n in zone.nodes.values() if n is not leader)
+        away_name, name = away.settings.name, replaced.settings.name
+        server_id = replaced.core.server_id
+        await zone.stop(away_name)
+        await zone.stop(name, wipe=True)
+        replaced = await zone.start(name)
+        disk = replaced.store.facts.disk
+        await until(lambda: leader.configuration().get(server_id).disk == disk)
+        await until(lambda: server_id in leader.core.voters and not leader.core.change_pending)
+        assert await leader.transfer_leadership(server_id)
+        # Its log still says that the one which leads now has the disk that is gone.
+        away = await zone.start(away_name)
+        await zone.write("after")
+        await until(lambda: "after" in attributes(away))
+        assert away.status().leader_id == server_id
+
+
+async def test_removal_that_would_leave_no_majority_is_refused(tmp_path):
+    async with running_zone(tmp_path) as zone:
+        leader = await zone.leader()
+        dead, alive = (n for n in zone.nodes.values() if n is not leader)
+        await zone.stop(dead.settings.name)
+        term, configuration = leader.core.term, leader.configuration()
+        without_alive = configuration.without(alive.core.server_id)
+        await until(lambda: not leader.core.keeps_quorum(time.monotonic(), without_alive))
+        with pytest.raises(MembershipPending, match="bring them back"):
+            await leader.propose(Change(), term=term, configuration=without_alive)
+        await leader.propose(
+            Change(), term=term, configuration=configuration.without(dead.core.server_id)
+        )
 
 
 async def test_server_outside_the_log_window_is_sent_a_snapshot(tmp_path):

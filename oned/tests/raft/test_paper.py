@@ -252,3 +252,26 @@ def test_leader_is_led_back_by_no_refusal_of_its_former_term():
     server.core.receive(server.now, replace(reply, sender=A, to=ME))
     assert server.core.snapshots_wanted() == []
     assert server.core.leadership.quorum_round == 0
+
+
+def test_figure_13_a_snapshot_that_overtakes_what_is_not_written_yet_leaves_the_rest_to_write():
+    server = Lone()
+    server.core.receive(server.now, append((2, 1), (3, 1), (4, 2), prev=(1, 0), commit=1))
+    server.core.installed(server.now, Index(3), Term(1), THREE)
+    write = server.core.take_write()
+    assert [entry.index for entry in write.entries] == [4]
+    assert write.truncate_from is None
+    server.core.written(server.now, write)
+    assert (server.core.log.base_index, server.core.applied) == (3, 3)
+
+
+def test_a_change_that_leaves_the_zone_to_servers_that_do_not_answer_is_seen():
+    server = Lone()
+    server.win()
+    heard = server.now + 1.5
+    server.core.receive(heard, AppendReply(server.core.term, A, ME, True, Index(1), 1))
+    assert server.core.keeps_quorum(heard, THREE)
+    assert server.core.keeps_quorum(heard, THREE.without(B))
+    assert not server.core.keeps_quorum(heard, THREE.without(A))
+    assert not server.core.keeps_quorum(heard + 1.1, THREE)
+    assert server.core.keeps_quorum(heard, THREE.without(A).without(B))

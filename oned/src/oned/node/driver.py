@@ -225,6 +225,12 @@ class Node:
             raise NotLeader("this server does not lead")
         if self.database != "ok":
             raise NotLeader("the database of this server cannot be written")
+        if configuration is not None and not self.core.keeps_quorum(
+            time.monotonic(), configuration
+        ):
+            raise MembershipPending(
+                "of the servers that would vote then too few answer: bring them back first"
+            )
         data = encode(change) if change.statements else b""
         done = self._callers.propose(data, configuration, term)
         self.schedule()

@@ -177,6 +177,16 @@ class Raft:
         """Whether the newest configuration is not committed yet."""
         return self.log.configuration_index > self.commit
 
+    def keeps_quorum(self, now: float, configuration: Configuration) -> bool:
+        """Whether a majority of the voters there would be was heard within an election timeout.
+
+        A change that leaves the zone to servers which do not answer could not be taken back.
+        """
+        if self.leadership is None:
+            return True
+        heard = self.leadership.quorum_contact(now, configuration.voters)
+        return now - heard <= self.options.election_timeout
+
     def deadline(self) -> float:
         """When ``tick`` must be called next, in the caller's monotonic seconds."""
         if self.leadership is not None:
