@@ -10,7 +10,9 @@ import json
 import re
 import sqlite3
 import zlib
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from oned.raft.types import Entry
 from oned.state.entry import Row, Value
@@ -93,7 +95,18 @@ class Ledger:
     votes: dict[tuple[str, int], int] = field(default_factory=dict)
     entries: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     committed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    acknowledged: list[tuple[float, int]] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
+
+    def acknowledge(self, at: float, index: int) -> None:
+        """A leader has applied everything up to ``index``, and may tell its callers from now on."""
+        if not self.acknowledged or index > self.acknowledged[-1][1]:
+            self.acknowledged.append((at, index))
+
+    def acknowledged_at(self, at: float) -> int:
+        """The last entry that somebody may have been told of at a time."""
+        place = bisect_right(self.acknowledged, at, key=itemgetter(0))
+        return self.acknowledged[place - 1][1] if place else 0
 
     @property
     def last_committed(self) -> int:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from proof.sim.world import World
 
 
+INSTANT = 1e-6
+"""Times that differ by less are equal: clocks are converted to and fro."""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """A rule that did not hold, and what was seen."""
@@ -101,6 +105,7 @@ class Rules:
         if core.role is Role.LEADER:
             self._leads(machine, core)
             self._commits(machine, core)
+            self.ledger.acknowledge(self._world.agenda.now, core.applied)
         if core.commit > self.ledger.last_committed:
             self.broken(
                 "commit is proven",
@@ -109,6 +114,21 @@ class Rules:
             )
         if core.applied > core.commit:
             self.broken("applied is committed", f"{machine.name}: {core.applied} > {core.commit}")
+        self._is_as_fresh_as_it_says(machine, core)
+
+    def _is_as_fresh_as_it_says(self, machine: Machine, core: Raft) -> None:
+        """What was acknowledged before the bound on staleness must be in the server's tables."""
+        now = self._world.agenda.now
+        seconds = core.staleness(machine.clock.monotonic(now))
+        if seconds is None:
+            return
+        shown = self.ledger.acknowledged_at(now - seconds / machine.clock.rate - INSTANT)
+        if core.applied < shown:
+            self.broken(
+                "staleness is bounded",
+                f"{machine.name} says {seconds:.4f} s and has applied {core.applied}, {shown} was"
+                " acknowledged before",
+            )
 
     def _leads(self, machine: Machine, core: Raft) -> None:
         first = self.ledger.leaders.get(core.term)
@@ -120,6 +140,15 @@ class Rules:
         member = core.configuration.get(core.server_id)
         if member is None or not member.voter:
             self.broken("only a voter is elected", f"{machine.name} leads term {core.term}")
+        voters = [m for m in core.configuration.members if m.voter]
+        votes = self.ledger.votes
+        others = sum(
+            votes.get((m.disk, core.term)) == core.server_id for m in voters if m is not member
+        )
+        if 2 * (others + 1) <= len(voters):
+            self.broken(
+                "a majority elects", f"{machine.name} leads term {core.term} by {others + 1} votes"
+            )
         self._world.note(f"{machine.name} leads term {core.term}")
         for index, (term, _) in self.ledger.committed.items():
             if term < core.term and index > core.log.base_index:
@@ -136,6 +165,12 @@ class Rules:
             if progress.match <= self._counted.get((core.term, peer), 0):
                 continue
             self._counted[core.term, peer] = progress.match
+            if progress.match > core.log.last_index:
+                self.broken(
+                    "what counts is durable and equal",
+                    f"the leader of {core.term} counts on {progress.match} at {peer}, and has"
+                    f" {core.log.last_index} itself",
+                )
             member, term = core.configuration.get(peer), core.log.term_at(progress.match)
             if member is None or not member.voter or term is None:
                 continue
