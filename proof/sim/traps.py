@@ -14,9 +14,11 @@ from oned.node import membership
 from oned.raft.messages import AppendRequest
 from oned.raft.progress import Flow
 from oned.raft.types import Entry, Index
+from proof.sim import traps_of_logs
 from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT, refusals_of
 from proof.sim.faults import DRIFT
 from proof.sim.machine import HEARTBEAT, Machine
+from proof.sim.situations import another_leads, cut_between, hand_over, others
 
 if TYPE_CHECKING:
     from proof.sim.run import Trial
@@ -34,31 +36,13 @@ RESIGNED = 1.0 / (1 - DRIFT) + HEARTBEAT
 """A leader whose disk does not answer resigns within a second by its clock."""
 
 
-def _others(trial: Trial, machine: Machine) -> list[Machine]:
-    return [m for _, m in sorted(trial.world.machines.items()) if m is not machine]
-
-
-def _another_leads(trial: Trial, former: Machine) -> None:
-    trial.wait(
-        ELECTED,
-        lambda: trial.has_leader() and trial.leader() is not former,
-        "a leader is elected",
-    )
-
-
-def _hand_over(leader: Machine, to: Machine) -> None:
-    assert leader.node is not None
-    assert to.node is not None
-    leader.run(leader.node.transfer_leadership(to.node.core.server_id))
-
-
 def _cut_off_with_a_tail(trial: Trial) -> Machine:
     """The leader, alone with many entries that nobody else has; the others have another one."""
     leader = trial.leader()
     trial.isolate(leader)
     trial.burst(leader, TAIL_ENTRIES + 12)
     trial.wait(STEPPED_DOWN, lambda: not trial.leads(leader), "a cut-off leader steps down")
-    _another_leads(trial, leader)
+    another_leads(trial, leader)
     return leader
 
 
@@ -68,8 +52,8 @@ def long_divergence(trial: Trial) -> None:
     second = trial.leader()
     trial.burst(second, TAIL_ENTRIES)
     trial.world.run(0.3)
-    third = next(m for m in _others(trial, second) if m is not former)
-    _hand_over(second, third)
+    third = next(m for m in others(trial, second) if m is not former)
+    hand_over(second, third)
     trial.wait(
         TIMEOUT + HANDED_OVER,
         lambda: trial.has_leader() and trial.leader() is not second,
@@ -133,9 +117,9 @@ def _read_at_a_former_leader(trial: Trial, document: int, seed: int) -> None:
             leader.resume()
             _read_and_write(trial, leader, document, 0.5 * TIMEOUT)
         case 1:
-            _hand_over(leader, _others(trial, leader)[seed // 4 % 2])
+            hand_over(leader, others(trial, leader)[seed // 4 % 2])
             trial.world.run(0.0003)
-            trial.world.network.set_cut({(o.name, leader.name) for o in _others(trial, leader)})
+            trial.world.network.set_cut({(o.name, leader.name) for o in others(trial, leader)})
             _read_and_write(trial, leader, document, 1.2 * TIMEOUT)
         case _:
             trial.isolate(leader)
@@ -173,7 +157,7 @@ def disk_of_the_leader(trial: Trial) -> None:
             leader.disk.sync_seconds = 4.0
     trial.burst(leader, 1)
     trial.wait(RESIGNED, lambda: not trial.leads(leader), "a leader without its disk resigns")
-    _another_leads(trial, leader)
+    another_leads(trial, leader)
     trial.write()
     leader.disk.mend()
     leader.start()
@@ -182,12 +166,12 @@ def disk_of_the_leader(trial: Trial) -> None:
 def successor_behind(trial: Trial) -> None:
     """A successor that is behind is given the log first, and then takes over at once."""
     leader = trial.leader()
-    successor = _others(trial, leader)[0]
+    successor = others(trial, leader)[0]
     trial.isolate(successor)
     for _ in range(5):
         trial.write()
     trial.world.network.set_cut(set())
-    _hand_over(leader, successor)
+    hand_over(leader, successor)
     trial.wait(
         HANDED_OVER,
         lambda: trial.has_leader() and trial.leader() is not leader,
@@ -198,9 +182,9 @@ def successor_behind(trial: Trial) -> None:
 def hand_over_in_vain(trial: Trial) -> None:
     """A leader whose successor does not take over goes on."""
     leader = trial.leader()
-    successor = _others(trial, leader)[0]
+    successor = others(trial, leader)[0]
     successor.pause()
-    _hand_over(leader, successor)
+    hand_over(leader, successor)
     trial.world.run(1.2 * TIMEOUT)
     trial.write()
     successor.resume()
@@ -221,7 +205,7 @@ def alike_machines(trial: Trial) -> None:
 @contextmanager
 def _learner(trial: Trial) -> Iterator[Machine]:
     """A server that has copied the zone after its disk was lost, and gets no vote meanwhile."""
-    victim = _others(trial, trial.leader())[0]
+    victim = others(trial, trial.leader())[0]
     victim.wipe()
     victim.start()
 
@@ -261,10 +245,8 @@ def learner_and_no_quorum(trial: Trial) -> None:
     """Nothing is committed by a leader and learners alone."""
     with _learner(trial) as learner:
         leader = trial.leader()
-        voters = [m.name for m in _others(trial, leader) if m is not learner]
-        trial.world.network.set_cut(
-            {(name, leader.name) for name in voters} | {(leader.name, name) for name in voters}
-        )
+        voters = [m for m in others(trial, leader) if m is not learner]
+        trial.world.network.set_cut(cut_between([leader], voters))
         trial.burst(leader, 2)
         trial.world.run(TIMEOUT)
         trial.world.network.set_cut(set())
@@ -273,7 +255,7 @@ def learner_and_no_quorum(trial: Trial) -> None:
 def impostor(trial: Trial) -> None:
     """A member that sends in the leader's name is not heard."""
     leader = trial.leader()
-    liar, victim = _others(trial, leader)[:2]
+    liar, victim = others(trial, leader)[:2]
     assert leader.node is not None
     assert liar.peers is not None
     assert victim.node is not None
@@ -299,7 +281,7 @@ def impostor(trial: Trial) -> None:
 
 def added_again(trial: Trial) -> None:
     """A server that is a member already is not added once more."""
-    for machine in _others(trial, trial.leader()):
+    for machine in others(trial, trial.leader()):
         trial.ask(
             "one.zone.addserver",
             0,
@@ -310,6 +292,7 @@ def added_again(trial: Trial) -> None:
 
 
 TRAPS: dict[str, Callable[[Trial], None]] = {
+    **traps_of_logs.TRAPS,
     "long-divergence": long_divergence,
     "longer-log": longer_log,
     "unfinished-entry": unfinished_entry,
