@@ -56,6 +56,8 @@ def oned() -> None:
 def serve(path: Path) -> int:
     """Run a server until it is told to stop (SIGTERM or SIGINT)."""
     config, environment = _settings(path)
+    # structlog loads rich where it is installed, for tracebacks that we never print: 5 MB.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     # Imported late: the other commands need no server, and a wrong file is told at once.
     from oned import daemon  # noqa: PLC0415
 
