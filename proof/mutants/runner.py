@@ -23,6 +23,9 @@ SEED_SECONDS = 120.0
 """A seed that takes longer hangs: a hundred times what one takes on a busy machine."""
 
 STDERR_LINES = 5
+TEXT_CHARACTERS = 120
+"""Of what was seen, in a run's output."""
+
 LINE_BYTES = 1 << 20
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +51,8 @@ class Trial:
 
     def line(self) -> str:
         verdict = f"found by '{self.rule}'" if self.rule else "NOT FOUND"
-        return f"{self.name}: {verdict} after {self.seeds} seeds ({self.seconds:.0f} s) {self.text}"
+        seen = self.text.partition("\n")[0][:TEXT_CHARACTERS]
+        return f"{self.name}: {verdict} after {self.seeds} seeds ({self.seconds:.0f} s) {seen}"
 
 
 @dataclass(frozen=True, slots=True)

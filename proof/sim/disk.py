@@ -79,7 +79,7 @@ class Disk:
         self.kept = NOTHING
         self.sync_seconds = SYNC_SECONDS
         self.connection: Connection | None = None
-        self.on_commit: Callable[[Image], None] = lambda _image: None
+        self.on_commit: Callable[[Image, Image], None] = lambda _before, _image: None
         self._chance = chance
 
     @property
@@ -149,9 +149,9 @@ class Disk:
     def committed(self) -> None:
         connection = self.connection
         assert connection is not None
-        image = _look(connection, self.newest)
+        before, image = self.newest, _look(connection, self.newest)
         self.unsynced.append(image)
-        self.on_commit(image)
+        self.on_commit(before, image)
 
 
 def _look(connection: Connection, before: Image) -> Image:

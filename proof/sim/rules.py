@@ -20,6 +20,7 @@ from proof.sim.ledger import Ledger, digest
 from proof.sim.network import GREETING_KINDS
 
 if TYPE_CHECKING:
+    from proof.sim.disk import Image
     from proof.sim.machine import Machine
     from proof.sim.world import World
 
@@ -292,6 +293,19 @@ class Rules:
             if known is not None and known != (term, zlib.crc32(data.encode())):
                 self.broken("state machine safety", f"{machine.name} applied {index}/{term}")
         self.compare(machine, applied, since=before)
+
+    def image_made(self, machine: Machine, before: Image, image: Image) -> None:
+        """A commit on a machine's disk: of what is committed in the zone nothing leaves it."""
+        if before.disk != image.disk:
+            return
+        committed = self.ledger.committed
+        for index in range(image.last + 1, before.last + 1):
+            if index in committed and before.term_at(index) == committed[index][0]:
+                self.broken("what is committed stays", f"{machine.name} has lost {index}")
+        if image.base != before.base and image.terms and image.base in committed:
+            stored = self.ledger.entries.get((image.base + 1, image.terms[0]))
+            if stored is not None and stored[1] not in (-1, committed[image.base][0]):
+                self.broken("log matching", f"{machine.name}: behind {image.base}")
 
     def compare(self, machine: Machine, applied: int, since: int | None = None) -> None:
         """The server's tables must be the reference's at the same index.

@@ -14,7 +14,7 @@ from oned.node import membership
 from oned.raft.messages import AppendRequest
 from oned.raft.progress import Flow
 from oned.raft.types import Entry, Index
-from proof.sim import traps_of_logs
+from proof.sim import traps_of_logs, traps_of_members, traps_of_snapshots
 from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT, refusals_of
 from proof.sim.faults import DRIFT
 from proof.sim.machine import HEARTBEAT, Machine
@@ -141,7 +141,8 @@ def _read_and_write(trial: Trial, former: Machine, document: int, seconds: float
         if leader is not None and leader is not former and trial.has_leader():
             writer.stay_at(leader.endpoint)
             writes += 1
-            trial.crowd.begin(writer.write(document, f"{writer.number}y{writes}"))
+            if writes % 4 == 1:
+                trial.crowd.begin(writer.write(document, f"{writer.number}y{writes}"))
         world.run(READ_SECONDS)
 
 
@@ -293,6 +294,8 @@ def added_again(trial: Trial) -> None:
 
 TRAPS: dict[str, Callable[[Trial], None]] = {
     **traps_of_logs.TRAPS,
+    **traps_of_members.TRAPS,
+    **traps_of_snapshots.TRAPS,
     "long-divergence": long_divergence,
     "longer-log": longer_log,
     "unfinished-entry": unfinished_entry,

@@ -6,6 +6,7 @@ import asyncio
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ class World:
             self.add_machine(f"server-{number}", directory)
         self.rules = self._found()
         self.network.on_send = self.rules.frame_sent
+        for machine in self.machines.values():
+            machine.disk.on_commit = partial(self.rules.image_made, machine)
         for machine in self.machines.values():
             machine.start()
         self._look_for_dead()

@@ -112,15 +112,4 @@ MUTANTS = (
         "The member set survives the purge of the record that made it.",
         (Edit(STORE, "base_term=term, base_configuration=configuration", "base_term=term"),),
     ),
-    Mutant(
-        "purge-forgets-the-term",
-        "The log begins with the term of the last record that was purged.",
-        (
-            Edit(
-                STORE,
-                "base_term=term, base_configuration=configuration",
-                "base_configuration=configuration",
-            ),
-        ),
-    ),
 )
