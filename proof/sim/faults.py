@@ -251,7 +251,8 @@ def _transfer(trial: Trial, chance: random.Random) -> None:
     if leader is None or leader.node is None:
         return
     to = chance.choice((None, *sorted(leader.node.core.voters)))
-    leader.run(leader.node.transfer_leadership(to))
+    node = leader.node
+    leader.run(lambda: node.transfer_leadership(to))
 
 
 def _reset_server(trial: Trial, chance: random.Random) -> None:

@@ -119,7 +119,7 @@ class Machine(Host):
         self.peers: SimPeers | None = None
         self._flow: Flow | None = None
         self._stopping = self._start_again = False
-        self._conversations: list[asyncio.Task[None]] = []
+        self._conversations: list[asyncio.Task[Any]] = []
         self.loop.kill()
 
     @property
@@ -238,12 +238,9 @@ class Machine(Host):
     def resume(self) -> None:
         self.loop.resume()
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> None:
+    def run(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Have the process run something beside its work, if it lives."""
-        if self.up:
-            self.do(lambda: self.loop.create_task(work))
-        else:
-            work.close()
+        self.do(lambda: self._conversations.append(self.loop.create_task(work())))
 
 
 async def _export(_database: Path, path: Path) -> export.Export:

@@ -30,7 +30,8 @@ def hand_over(leader: Machine, to: Machine) -> None:
     """Have the leader begin to hand over."""
     assert leader.node is not None
     assert to.node is not None
-    leader.run(leader.node.transfer_leadership(to.node.core.server_id))
+    node, server_id = leader.node, to.node.core.server_id
+    leader.run(lambda: node.transfer_leadership(server_id))
 
 
 def cut_between(some: Sequence[Machine], rest: Sequence[Machine]) -> set[tuple[str, str]]:

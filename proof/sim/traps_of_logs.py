@@ -36,7 +36,7 @@ def _propose(machine: Machine, change: Change, told: list[str]) -> None:
         else:
             told.append("made")
 
-    machine.run(propose())
+    machine.run(propose)
 
 
 def counted_once(trial: Trial) -> None:

@@ -8,7 +8,7 @@ from oned.errors import ProposalError
 from oned.raft.types import Role
 from oned.state.entry import Change
 from proof.sim.exams import ELECTED, STEPPED_DOWN, TIMEOUT
-from proof.sim.machine import Machine
+from proof.sim.machine import HEARTBEAT, Machine
 from proof.sim.situations import another_leads, cut_between, others
 
 if TYPE_CHECKING:
@@ -40,6 +40,15 @@ def shrink_and_grow(trial: Trial) -> None:
     trial.converge()
 
 
+def removed_leader(trial: Trial) -> None:
+    """A leader that leads its own removal to its end leads no more."""
+    leader = trial.leader()
+    _remove_at_once(leader, leader)
+    trial.wait(TIMEOUT, lambda: not trial.leads(leader), "a removed leader steps down")
+    another_leads(trial, leader)
+    trial.write()
+
+
 def changes_of_one_alone(trial: Trial) -> None:
     """A leader that is cut off cannot remove the others one by one until it is a majority."""
     leader = trial.leader()
@@ -67,6 +76,8 @@ def change_in_a_new_term(trial: Trial) -> None:
     spare, removed, *_ = others(trial, first)
     _remove(trial, spare)
     trial.world.run(TIMEOUT, lambda: not _is_member(trial, spare))
+    trial.write()
+    trial.world.run(3 * HEARTBEAT)  # everybody knows that it is committed
     followers = [m for m in others(trial, first) if m is not spare]
     trial.isolate(first)
     _remove(trial, removed)
@@ -104,11 +115,12 @@ def _remove_at_once(leader: Machine, machine: Machine) -> None:
         except ProposalError:
             return  # as it must be
 
-    leader.run(propose())
+    leader.run(propose)
 
 
 TRAPS = {
     "shrink-and-grow": shrink_and_grow,
+    "removed-leader": removed_leader,
     "changes-of-one-alone": changes_of_one_alone,
     "change-in-a-new-term": change_in_a_new_term,
 }

@@ -19,7 +19,8 @@ def _reset(leader: Machine, server: Machine) -> None:
     """Have the leader send a server a snapshot, whatever its log holds."""
     assert leader.node is not None
     assert server.node is not None
-    leader.run(leader.node.reset_server(server.node.core.server_id))
+    node, server_id = leader.node, server.node.core.server_id
+    leader.run(lambda: node.reset_server(server_id))
 
 
 def older_snapshot(trial: Trial) -> None:
