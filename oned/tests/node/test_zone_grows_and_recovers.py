@@ -98,6 +98,25 @@ async def test_server_outside_the_log_window_is_sent_a_snapshot(tmp_path):
         await until(lambda: attributes(node) == attributes(leader))
 
 
+async def test_new_leader_whose_only_voter_needs_a_snapshot_sends_it_before_it_serves(tmp_path):
+    async with running_zone(tmp_path, retention=10) as zone:
+        leader = await zone.leader()
+        behind, other = (n for n in zone.nodes.values() if n is not leader)
+        names = leader.settings.name, behind.settings.name
+        await zone.stop(behind.settings.name)
+        last = leader.core.log.last_index
+        for number in range(60):
+            await zone.write(f"key-{number}")
+        await until(lambda: other.core.log.base_index > last)
+        await zone.stop(leader.settings.name, wipe=True)
+        # Its no-op can only be committed with the server that lacks what is purged.
+        for name in names:
+            await zone.start(name)
+        await zone.write("after")
+        for node in zone.nodes.values():
+            await until(lambda node=node: "after" in attributes(node))
+
+
 async def test_duplicate_key_is_rejected_everywhere_alike(tmp_path):
     async with running_zone(tmp_path) as zone:
         await zone.write("once")

@@ -395,8 +395,10 @@ class Node:
         self._propose_queued()
         if now >= core.deadline():
             core.tick(now)
-        if core.leadership is not None and core.serving:
-            self.membership.tend(now)
+        if core.leadership is not None:
+            if core.serving:
+                self.membership.tend(now)
+            # Not only when it serves: its no-op may wait for the very server that needs one.
             self.snapshots.tend()
         self._note_office()
         self._reach_members()
