@@ -105,6 +105,8 @@ class Rules:
         self._seen[machine.name] = (core, seen)
         if core.role is Role.LEADER:
             self._leads(machine, core)
+        led = before is not None and before[0] is core and before[1][:2] == (Role.LEADER, core.term)
+        if core.role is Role.LEADER or led:  # one that commits its own removal leads no more
             self._commits(machine, core)
             self.ledger.acknowledge(self._world.agenda.now, core.applied)
         if core.commit > self.ledger.last_committed:
