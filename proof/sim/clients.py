@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import xmlrpc.client
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -59,6 +59,7 @@ class Crowd:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._keys: dict[str, Keys] = {}
+        self._asked: list[asyncio.Task[Any]] = []
         self._count = self._begun = 0
 
     def client(self) -> Client:
@@ -81,10 +82,15 @@ class Crowd:
             self.begin(self.client().run(kind, keys, self._stopping))
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something done beside all else."""
+        """Have something done beside all else, that ``done`` waits for."""
         loop = self._world.outside
         loop.call_soon(lambda: self._tasks.append(loop.create_task(work)))
         self._begun += 1
+
+    def beside(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Have something done that nobody waits for."""
+        loop = self._world.outside
+        loop.call_soon(lambda: self._asked.append(loop.create_task(work())))
 
     def stop(self) -> None:
         """Let each client finish its call and stop."""

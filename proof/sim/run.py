@@ -118,8 +118,8 @@ class Trial:
         leader = self.world.leader()
         if leader is None:
             return
-        call = self.crowd.caller.call(leader.endpoint, method, *arguments)
-        self.world.outside.call_soon(self.world.outside.create_task, call)
+        endpoint = leader.endpoint
+        self.crowd.beside(lambda: self.crowd.caller.call(endpoint, method, *arguments))
 
     def add_server(self, name: str) -> None:
         """Add a server to the zone, unless it is a member."""
