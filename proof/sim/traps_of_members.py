@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oned.errors import ProposalError
 from oned.raft.types import Role
 from oned.state.entry import Change
+from oned.state.zones import LOCAL_ZONE, Zone
 from proof.sim.exams import ELECTED, STEPPED_DOWN, TIMEOUT
 from proof.sim.machine import HEARTBEAT, Machine
 from proof.sim.situations import another_leads, cut_between, others
@@ -108,10 +109,14 @@ def _remove_at_once(leader: Machine, machine: Machine) -> None:
     member = node.core.configuration.named(machine.name)
     assert member is not None
     configuration = node.core.configuration.without(member.server_id)
+    zone = Zone.load(node.reader, LOCAL_ZONE)
+    assert zone is not None
+    zone.servers.pop(member.server_id, None)
+    change = Change((zone.update(),))
 
     async def propose() -> None:
         try:
-            await node.propose(Change(), term=node.core.term, configuration=configuration)
+            await node.propose(change, term=node.core.term, configuration=configuration)
         except ProposalError:
             return  # as it must be
 
