@@ -31,6 +31,7 @@ NEVER_CAUGHT_UP = 0
 """In place of CAUGHT_UP_ENTRIES: a learner stays one."""
 
 READ_SECONDS = 0.008
+READS_AT_ONCE = 6
 ROUNDS = 3
 RESIGNED = 1.0 / (1 - DRIFT) + HEARTBEAT
 """A leader whose disk does not answer resigns within a second by its clock."""
@@ -133,16 +134,27 @@ def _read_and_write(trial: Trial, former: Machine, document: int, seconds: float
     """Read at one server all the time, and write at whoever leads beside it."""
     world = trial.world
     reader, writer = trial.crowd.client(), trial.crowd.client()
-    end, writes = world.agenda.now + seconds, 0
+    end, reading, writes = world.agenda.now + seconds, [0], [0, 0]
+
+    async def read() -> None:
+        reading[0] += 1
+        await reader.read(document)
+        reading[0] -= 1
+
+    async def write() -> None:
+        writes[0] += 1
+        await writer.write(document, f"{writer.number}y{writes[0]}")
+        writes[1] += 1
+
     while world.agenda.now < end:
-        reader.stay_at(former.endpoint)
-        trial.crowd.begin(reader.read(document))
+        if reading[0] < READS_AT_ONCE:
+            reader.stay_at(former.endpoint)
+            trial.crowd.begin(read())
         leader = world.leader()
-        if leader is not None and leader is not former and trial.has_leader():
+        serves = leader is not None and leader is not former and trial.has_leader()
+        if leader is not None and serves and writes[0] == writes[1]:
             writer.stay_at(leader.endpoint)
-            writes += 1
-            if writes % 4 == 1:
-                trial.crowd.begin(writer.write(document, f"{writer.number}y{writes}"))
+            trial.crowd.begin(write())
         world.run(READ_SECONDS)
 
 
