@@ -26,13 +26,13 @@ class Plan:
     """
 
     clients: tuple[int, ...] = (1, 16, 64, 256)
-    seconds: float = 8.0
-    warm_up: float = 2.0
-    kills: tuple[int, int] = (100, 20)
-    stops: tuple[int, int] = (20, 10)
+    seconds: float = 5.0
+    warm_up: float = 1.5
+    kills: tuple[int, int] = (100, 10)
+    stops: tuple[int, int] = (20, 5)
     lags: tuple[int, ...] = (10_000, 100_000)
     state_bytes: int = 1 << 30
-    idle: float = 30.0
+    idle: float = 20.0
     applied: int = 100_000
 
 
