@@ -14,7 +14,7 @@ from oned.node import membership
 from oned.raft.messages import AppendRequest
 from oned.raft.progress import Flow
 from oned.raft.types import Entry, Index
-from proof.sim import traps_of_logs, traps_of_members, traps_of_snapshots
+from proof.sim import traps_of_logs, traps_of_members, traps_of_reads, traps_of_snapshots
 from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT, refusals_of
 from proof.sim.faults import DRIFT
 from proof.sim.machine import HEARTBEAT, Machine
@@ -307,6 +307,7 @@ def added_again(trial: Trial) -> None:
 TRAPS: dict[str, Callable[[Trial], None]] = {
     **traps_of_logs.TRAPS,
     **traps_of_members.TRAPS,
+    **traps_of_reads.TRAPS,
     **traps_of_snapshots.TRAPS,
     "long-divergence": long_divergence,
     "longer-log": longer_log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oned.errors import ProposalError, Rejected
+from oned.raft.types import Term
 from oned.state.entry import Change, Statement
 from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT
 from proof.sim.machine import Machine
@@ -21,14 +22,14 @@ _AGAIN = Statement("INSERT INTO pool_control (tablename, last_oid) VALUES ('acl'
 """Contradicts a row that is there."""
 
 
-def _propose(machine: Machine, change: Change, told: list[str]) -> None:
-    """Make a change without the API."""
+def _propose(machine: Machine, change: Change, told: list[str], term: Term | None = None) -> None:
+    """Make a change without the API, of this term or of one that is given."""
     node = machine.node
     assert node is not None
 
     async def propose() -> None:
         try:
-            await node.propose(change, term=node.core.term)
+            await node.propose(change, term=node.core.term if term is None else term)
         except Rejected:
             told.append("rejected")
         except ProposalError:
@@ -64,6 +65,37 @@ def refused_change(trial: Trial) -> None:
     if told == ["made"]:
         trial.world.rules.broken("outcomes are honest", "a refused change is told as made")
     trial.write()
+
+
+def change_of_a_former_term(trial: Trial) -> None:
+    """What was built on reads in one term is not made in another."""
+    leader = trial.leader()
+    assert leader.node is not None
+    term = leader.node.core.term
+    for to in (others(trial, leader)[0], leader):
+        hand_over(trial.leader(), to)
+        trial.world.run(TIMEOUT, lambda to=to: trial.leads(to) and trial.has_leader())  # type: ignore[misc]
+    if not trial.leads(leader):
+        return
+    told: list[str] = []
+    _propose(leader, Change((_COUNT,)), told, term)
+    trial.wait(TIMEOUT, lambda: bool(told), "a call is answered")
+    if told == ["made"]:
+        trial.world.rules.broken("a change is of its term", f"one of {term} was made later")
+
+
+def appends_at_once(trial: Trial) -> None:
+    """Of changes to one document that come at once none is lost."""
+    sets = trial.crowd.records.sets
+    if not sets:
+        return
+    document = int(str(sets[-1].key))
+    for _ in range(3):
+        for _ in range(6):
+            client = trial.crowd.client()
+            client.stay_at(trial.leader().endpoint)
+            trial.crowd.begin(client.add(document, f"{client.number}t"))
+        trial.wait(5 * TIMEOUT, lambda: trial.crowd.done, "a call is answered")
 
 
 def change_that_never_was(trial: Trial) -> None:
@@ -110,6 +142,8 @@ def acknowledgement_of_a_former_term(trial: Trial) -> None:
 TRAPS = {
     "counted-once": counted_once,
     "refused-change": refused_change,
+    "change-of-a-former-term": change_of_a_former_term,
+    "appends-at-once": appends_at_once,
     "change-that-never-was": change_that_never_was,
     "acknowledgement-of-a-former-term": acknowledgement_of_a_former_term,
 }

@@ -118,22 +118,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "follower-answered-before-the-no-op",
-        "What former leaders acknowledged counts in a new leader's answer to a follower.",
-        (
-            Edit(
-                MACHINE,
-                "index = max(self.commit, leadership.term_start)",
-                "index = self.commit",
-            ),
-            Edit(
-                MACHINE,
-                "if not leadership.questions or not self.serving:",
-                "if not leadership.questions:",
-            ),
-        ),
-    ),
-    Mutant(
         "follower-takes-an-older-answer",
         "A follower's read waits for a question that was put after the read began.",
         (
