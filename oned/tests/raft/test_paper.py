@@ -275,3 +275,16 @@ def test_a_change_that_leaves_the_zone_to_servers_that_do_not_answer_is_seen():
     assert not server.core.keeps_quorum(heard, THREE.without(A))
     assert not server.core.keeps_quorum(heard + 1.1, THREE)
     assert server.core.keeps_quorum(heard, THREE.without(A).without(B))
+
+
+def test_a_server_that_an_entry_made_a_learner_does_not_campaign():
+    server = Lone()
+    demoted = replace(
+        append((2, 1), prev=(1, 0), commit=1),
+        entries=(Entry(Index(2), Term(1), b"", THREE.demoted(ME)),),
+    )
+    server.receive(demoted)
+    server.core.tick(server.core.deadline())
+    assert server.write() == ()
+    assert server.core.role is Role.FOLLOWER
+    assert server.core.deadline() == float("inf")

@@ -227,7 +227,9 @@ class Raft:
             self._tick_leader(self.leadership, now)
             return
         if now >= self._election_deadline:
-            self._campaign(now, pre=True)
+            self._wait_for_leader(now)  # an entry may have taken its vote since it last did
+            if self._election_deadline != NEVER:
+                self._campaign(now, pre=True)
         if now >= self.reads.deadline and self.reads.repeat(now, self.options.heartbeat):
             self._ask(self.reads.outstanding)
 
