@@ -50,7 +50,7 @@ class Trial:
     seconds: float
 
     def line(self) -> str:
-        verdict = f"found by '{self.rule}'" if self.rule else "NOT FOUND"
+        verdict = f"breaks '{self.rule}'" if self.rule else "breaks no rule"
         seen = self.text.partition("\n")[0][:TEXT_CHARACTERS]
         return f"{self.name}: {verdict} after {self.seeds} seeds ({self.seconds:.0f} s) {seen}"
 

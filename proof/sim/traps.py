@@ -14,7 +14,13 @@ from oned.node import membership
 from oned.raft.messages import AppendRequest
 from oned.raft.progress import Flow
 from oned.raft.types import Entry, Index
-from proof.sim import traps_of_logs, traps_of_members, traps_of_reads, traps_of_snapshots
+from proof.sim import (
+    traps_of_leases,
+    traps_of_logs,
+    traps_of_members,
+    traps_of_reads,
+    traps_of_snapshots,
+)
 from proof.sim.exams import ELECTED, HANDED_OVER, STEPPED_DOWN, TIMEOUT, refusals_of
 from proof.sim.faults import DRIFT
 from proof.sim.machine import HEARTBEAT, Machine
@@ -30,9 +36,6 @@ REFUSALS_MAX = 8
 NEVER_CAUGHT_UP = 0
 """In place of CAUGHT_UP_ENTRIES: a learner stays one."""
 
-READ_SECONDS = 0.008
-READS_AT_ONCE = 6
-ROUNDS = 3
 RESIGNED = 1.0 / (1 - DRIFT) + HEARTBEAT
 """A leader whose disk does not answer resigns within a second by its clock."""
 
@@ -94,70 +97,6 @@ def unfinished_entry(trial: Trial) -> None:
     trial.world.run(TIMEOUT)
 
 
-def reads_at_a_former_leader(trial: Trial) -> None:
-    """A leader that is cut off, by time, a pause or a hand-over, shows nothing that is old."""
-    registers = trial.crowd.records.registers
-    if not registers:
-        return
-    document = int(str(registers[-1].key))
-    for seed in range(trial.world.seed, trial.world.seed + ROUNDS):
-        _read_at_a_former_leader(trial, document, seed)
-        trial.converge()
-
-
-def _read_at_a_former_leader(trial: Trial, document: int, seed: int) -> None:
-    leader, now = trial.leader(), trial.world.agenda.now
-    for machine in trial.world.machines.values():
-        machine.clock.set_rate(1 - DRIFT if machine is leader else 1 + DRIFT, now)
-    match seed % 4:
-        case 0:
-            trial.world.run(HEARTBEAT * 1.1)
-            leader.pause()
-            trial.world.run(1.5 * TIMEOUT)
-            trial.isolate(leader)
-            leader.resume()
-            _read_and_write(trial, leader, document, 0.5 * TIMEOUT)
-        case 1:
-            hand_over(leader, others(trial, leader)[seed // 4 % 2])
-            trial.world.run(0.0003)
-            trial.world.network.set_cut({(o.name, leader.name) for o in others(trial, leader)})
-            _read_and_write(trial, leader, document, 1.2 * TIMEOUT)
-        case _:
-            trial.isolate(leader)
-            trial.world.run(0.85 * TIMEOUT)
-            _read_and_write(trial, leader, document, 0.5 * TIMEOUT)
-    trial.world.network.set_cut(set())
-    trial.wait(10 * TIMEOUT, lambda: trial.crowd.done, "a call is answered")
-
-
-def _read_and_write(trial: Trial, former: Machine, document: int, seconds: float) -> None:
-    """Read at one server all the time, and write at whoever leads beside it."""
-    world = trial.world
-    reader, writer = trial.crowd.client(), trial.crowd.client()
-    end, reading, writes = world.agenda.now + seconds, [0], [0, 0]
-
-    async def read() -> None:
-        reading[0] += 1
-        await reader.read(document)
-        reading[0] -= 1
-
-    async def write() -> None:
-        writes[0] += 1
-        await writer.write(document, f"{writer.number}y{writes[0]}")
-        writes[1] += 1
-
-    while world.agenda.now < end:
-        if reading[0] < READS_AT_ONCE:
-            reader.stay_at(former.endpoint)
-            trial.crowd.begin(read())
-        leader = world.leader()
-        serves = leader is not None and leader is not former and trial.has_leader()
-        if leader is not None and serves and writes[0] == writes[1]:
-            writer.stay_at(leader.endpoint)
-            trial.crowd.begin(write())
-        world.run(READ_SECONDS)
-
-
 def disk_of_the_leader(trial: Trial) -> None:
     """A leader whose disk is full, broken or stuck gives way to one whose disk works."""
     leader = trial.leader()
@@ -183,7 +122,15 @@ def successor_behind(trial: Trial) -> None:
     trial.isolate(successor)
     for _ in range(5):
         trial.write()
-    trial.world.network.set_cut(set())
+    network = trial.world.network
+    network.reset(lambda c: successor.name in (c.near.host, c.far.host))
+    network.set_cut(set())
+
+    def meet() -> bool:
+        assert leader.peers is not None
+        return leader.peers.link(successor.name) is not None
+
+    trial.wait(2 * TIMEOUT, meet, "servers meet again")
     hand_over(leader, successor)
     trial.wait(
         HANDED_OVER,
@@ -305,6 +252,7 @@ def added_again(trial: Trial) -> None:
 
 
 TRAPS: dict[str, Callable[[Trial], None]] = {
+    **traps_of_leases.TRAPS,
     **traps_of_logs.TRAPS,
     **traps_of_members.TRAPS,
     **traps_of_reads.TRAPS,
@@ -312,7 +260,6 @@ TRAPS: dict[str, Callable[[Trial], None]] = {
     "long-divergence": long_divergence,
     "longer-log": longer_log,
     "unfinished-entry": unfinished_entry,
-    "reads-at-a-former-leader": reads_at_a_former_leader,
     "disk-of-the-leader": disk_of_the_leader,
     "successor-behind": successor_behind,
     "hand-over-in-vain": hand_over_in_vain,

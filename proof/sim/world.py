@@ -84,6 +84,11 @@ class World:
             found = self._chances[purpose] = random.Random(f"{self.seed} {purpose}")
         return found
 
+    def set_chance(self, purpose: str, source: random.Random) -> random.Random:
+        """Draw from another source from now on; the one so far."""
+        before, self._chances[purpose] = self.chance(purpose), source
+        return before
+
     def _found(self) -> Rules:
         """Write the zone's first state to all disks, as if a snapshot had brought it."""
         stores = {}
