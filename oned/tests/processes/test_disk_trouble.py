@@ -258,6 +258,9 @@ async def test_a_damaged_database_is_sent_anew_and_never_votes_in_between(tmp_pa
         await zone.stop(victim)  # what it has written so far is in the database file now
         await zone.start(victim)
         await zone.converged()
+        async with writer.working():  # and what it writes from here on is not
+            await asyncio.sleep(0.5)
+        await zone.converged()
         assert await asyncio.to_thread(_acknowledged, zone, leader)
         disk = (await zone.status(victim))["disk"]
         await zone.kill(victim)

@@ -47,6 +47,9 @@ _SHARED_LOCK = (0x40000002, 510)
 """Start and length of the bytes of a database file that its users lock (sqlite.org/fileformat2)."""
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_PLACE = (errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM)
+"""The path is wrong or forbidden: no disk gets well of that, and nobody need wait."""
+
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BY_STATEMENT = (
     *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT),
@@ -81,6 +84,8 @@ def translated(error: BaseException, doing: str) -> StorageError:
     # Text that is no text is not said by SQLite, which looks at none, but by the driver.
     if code in _DAMAGE or "decode to UTF-8" in str(error):
         return DatabaseDamaged(text)
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        return StorageError(text)
     if isinstance(error, OSError) or not is_by_statement(error):
         return DatabaseFailed(text)
     return StorageError(text)
