@@ -118,7 +118,7 @@ class Machine(Host):
         self.node: Node | None = None
         self.peers: SimPeers | None = None
         self._flow: Flow | None = None
-        self._stopping = self._start_again = False
+        self.stopping = self._start_again = False
         self._conversations: list[asyncio.Task[Any]] = []
         self.loop.kill()
 
@@ -137,9 +137,9 @@ class Machine(Host):
     def start(self) -> None:
         """Start the process if none runs; once it has ended, when it is about to."""
         if self.up:
-            self._start_again = self._stopping
+            self._start_again = self.stopping
             return
-        self._stopping = self._start_again = False
+        self.stopping = self._start_again = False
         self.loop = self.new_loop()
         self.do(lambda: self.loop.create_task(self._serve()))
 
@@ -208,8 +208,8 @@ class Machine(Host):
 
     def stop(self) -> None:
         """The process ends as it does on SIGTERM."""
-        if self.up and self.node is not None and not self._stopping:
-            self._stopping = True
+        if self.up and self.node is not None and not self.stopping:
+            self.stopping = True
             self.do(lambda: self.loop.create_task(self._stop()))
 
     async def _stop(self) -> None:

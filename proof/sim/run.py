@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oned.raft.machine import Raft
 from oned.raft.types import Role
 from proof.chaos import judgement
 from proof.linearizability import Operation, Outcome
@@ -65,6 +66,10 @@ class Result:
     notes: list[str] = field(default_factory=list)
 
 
+def _position(core: Raft) -> tuple[int, ...]:
+    return core.term, core.commit, core.applied, core.log.last_index
+
+
 class Trial:
     """What faults and exams can do with a world."""
 
@@ -103,11 +108,11 @@ class Trial:
         assert core.leadership is not None
         if any((p.last_reply or 0.0) < lately for p in core.leadership.progress.values()):
             return False
-        where = (core.term, core.log.last_index, core.log.last_index, core.log.last_index)
+        where = (core.term, *[core.log.last_index] * 3)
         return all(
             machine.node is not None
-            and (c := machine.node.core).log.last_index == where[1]
-            and (c.term, c.commit, c.applied, c.log.last_index) == where
+            and not machine.stopping
+            and _position(machine.node.core) == where
             for machine in self.world.machines.values()
         )
 
