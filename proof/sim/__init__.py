@@ -13,7 +13,11 @@ clients     calls by XML-RPC, and what was told of them
 faults      the plan of a seed: which faults, when, against whom
 ledger      what is true: who led, what was committed, the reference tables
 rules       what must hold, looked at after every event
-exams       what a healed zone must be able to do
+exams       what a healed zone must be able to do; ``traps`` lead it where mistakes show
+situations  what several traps need: who is cut from whom, who leads after whom
 world       all of it wired together
-run         one seed, from the first event to the verdict; shrinking of a plan
+trial       what faults and exams can do with a world, and ask of it
+run         one seed, from the first event to the verdict
+shrink      the smallest plan that still breaks a rule
+table       what many seeds came to
 """

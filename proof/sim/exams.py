@@ -14,7 +14,7 @@ from proof.sim.faults import DRIFT
 from proof.sim.machine import ELECTION_TIMEOUT, HEARTBEAT, LOG_RETENTION, PURGE_SECONDS, Machine
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 TIMEOUT = ELECTION_TIMEOUT / (1 - DRIFT)
 ELECTED = 6 * TIMEOUT

@@ -16,7 +16,7 @@ from proof.sim.network import Weather
 
 if TYPE_CHECKING:
     from proof.sim.machine import Machine
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 Stop: TypeAlias = Callable[[], object]
 Begin: TypeAlias = Callable[["Trial", random.Random], Stop | None]

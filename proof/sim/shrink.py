@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proof.sim import faults
-from proof.sim.run import HOSTILE_SECONDS, Result, simulate
+from proof.sim.run import Result, simulate
+from proof.sim.trial import HOSTILE_SECONDS
 
 RUNS_MAX = 200
 """A bound on the search; what has been left out by then stays out."""

@@ -9,7 +9,7 @@ from proof.sim.exams import ELECTED
 from proof.sim.machine import Machine
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 
 def others(trial: Trial, machine: Machine) -> list[Machine]:

@@ -27,7 +27,7 @@ from proof.sim.machine import HEARTBEAT, Machine
 from proof.sim.situations import another_leads, cut_between, hand_over, others
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 TAIL_ENTRIES = 24
 """Entries of a leader that is cut off: as many as are not compacted before it is back."""

@@ -13,7 +13,7 @@ from proof.sim.machine import HEARTBEAT, Machine
 from proof.sim.situations import hand_over, others
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 LOW_DRAWS = 0.03
 READ_SECONDS = 0.008

@@ -12,7 +12,7 @@ from proof.sim.machine import Machine
 from proof.sim.situations import another_leads, cut_between, hand_over, others
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 FIVE = 5
 _COUNT = Statement("UPDATE pool_control SET last_oid = last_oid + 1 WHERE tablename = 'acl'")

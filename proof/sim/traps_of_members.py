@@ -13,7 +13,7 @@ from proof.sim.machine import HEARTBEAT, Machine
 from proof.sim.situations import another_leads, cut_between, others
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 FIVE = 5
 

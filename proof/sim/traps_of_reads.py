@@ -9,7 +9,7 @@ from proof.sim.machine import HEARTBEAT, Machine
 from proof.sim.situations import cut_between, hand_over, others
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 FIVE = 5
 READS = 12

@@ -10,7 +10,7 @@ from proof.sim.network import Weather
 from proof.sim.situations import another_leads, others
 
 if TYPE_CHECKING:
-    from proof.sim.run import Trial
+    from proof.sim.trial import Trial
 
 STREAM_SECONDS = 5.0
 
