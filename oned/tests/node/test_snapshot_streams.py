@@ -9,6 +9,9 @@ from zone_of_nodes import attributes, running_zone, until
 from oned.state.entry import Change, Statement
 from oned.transport import peers
 
+PATIENT = 2.0
+"""Election timeout in seconds: these tests need one leader all along, on a busy machine too."""
+
 ROW = "INSERT INTO system_attributes VALUES (?, ?)"
 
 
@@ -43,7 +46,7 @@ def received(zone, name: str) -> int:
 async def test_broken_stream_goes_on_where_it_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "SNAPSHOT_BYTES_A_SECOND", 400_000)
     monkeypatch.setattr(peers, "SNAPSHOT_BLOCK", 20_000)
-    async with running_zone(tmp_path, retention=10) as zone:
+    async with running_zone(tmp_path, retention=10, election_timeout=PATIENT) as zone:
         name, leader = await falls_behind(zone)
         await zone.start(name)
         await until(lambda: received(zone, name) > 200_000)
@@ -59,7 +62,7 @@ async def test_broken_stream_goes_on_where_it_ended(tmp_path, monkeypatch):
 
 
 async def test_two_servers_share_one_export(tmp_path):
-    async with running_zone(tmp_path, servers=5, retention=10) as zone:
+    async with running_zone(tmp_path, servers=5, retention=10, election_timeout=PATIENT) as zone:
         leader = await zone.leader()
         made = []
         write = leader.snapshots._exports._writer

@@ -28,8 +28,11 @@ def free_port() -> int:
 class Zone:
     """Nodes by name; ``server-0`` makes the zone, the others wait to be adopted."""
 
-    def __init__(self, directory: Path, retention: int = 1000) -> None:
+    def __init__(
+        self, directory: Path, retention: int = 1000, election_timeout: float = 0.4
+    ) -> None:
         self.directory = directory
+        self.election_timeout = election_timeout
         self.retention = retention
         self.authority = pki.create_authority(directory / "ca")
         self.nodes: dict[str, Node] = {}
@@ -60,7 +63,7 @@ class Zone:
                 configuration=Configuration((member,)),
             )
         settings = Settings(
-            options=Options(election_timeout=0.4, heartbeat=0.05),
+            options=Options(election_timeout=self.election_timeout, heartbeat=0.05),
             log_retention=self.retention,
             limit_purge=1000,
             purge_interval=0.2,
