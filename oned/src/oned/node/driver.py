@@ -240,6 +240,11 @@ class Node:
         """See ``oned.api.ports.Front.read_barrier``."""
         now, core = time.monotonic(), self.core
         if core.lease_read(now):
+            if core.leadership is not None and core.applied < core.commit:
+                # A follower may have shown already what is committed and not applied here yet.
+                done = self._callers.read(0, core.commit)
+                self.schedule()
+                await done
             return
         if self.recovery.trouble is not None:
             raise NotLeader("the database of this server does not work")
