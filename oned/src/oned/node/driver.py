@@ -535,7 +535,6 @@ class Node:
                 self._send([TimeoutNow(core.term, core.server_id, successor)])
         self._note_office()
         self._callers.give_up(OutcomeUnknown("the database failed: the change may be made, or not"))
-        self._callers.release_reads(None, core.applied)
 
     # --- the database, between writes ----------------------------------------------
 
