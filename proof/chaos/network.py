@@ -79,8 +79,8 @@ class Network:
         self, target: str, port: int, near: asyncio.StreamReader, answer: asyncio.StreamWriter
     ) -> None:
         """Carry one connection until both its directions have ended."""
-        address = answer.get_extra_info("peername")
-        source = owner(int(address[1]), self._processes()) if address else UNKNOWN
+        here, there = answer.get_extra_info("sockname"), answer.get_extra_info("peername")
+        source = owner(there[1], here[1], self._processes()) if here and there else UNKNOWN
         try:
             await self._passable(source, target)
             far, forward = await asyncio.open_connection(LOOPBACK, port)
@@ -115,9 +115,9 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-def owner(port: int, processes: Mapping[str, int]) -> str:
-    """Which of the processes has the loopback socket bound to ``port``; UNKNOWN for none."""
-    inode = _inode(port)
+def owner(port: int, connected_to: int, processes: Mapping[str, int]) -> str:
+    """Which of the processes has the loopback connection between the ports; UNKNOWN for none."""
+    inode = _inode(port, connected_to)
     for name, pid in processes.items():
         with contextlib.suppress(OSError):
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -127,10 +127,10 @@ def owner(port: int, processes: Mapping[str, int]) -> str:
     return UNKNOWN
 
 
-def _inode(port: int) -> str:
-    suffix = f":{port:04X}"
+def _inode(port: int, connected_to: int) -> str:
+    """Both ports are needed: an ended connection (TIME_WAIT, no inode) may share one of them."""
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         fields = line.split()
-        if fields[1].endswith(suffix):
+        if fields[1].endswith(f":{port:04X}") and fields[2].endswith(f":{connected_to:04X}"):
             return fields[9]
     return ""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from proof.chaos import clients, judgement
 from proof.chaos.__main__ import run
 from proof.chaos.clients import ALLOCATIONS, Caller, Client, Records
 from proof.chaos.nemesis import DEFAULT_FAULTS
-from proof.chaos.network import LOOPBACK, Network
+from proof.chaos.network import LOOPBACK, UNKNOWN, Network, owner
 from proof.chaos.trouble import Machine, Trouble, build
 from proof.chaos.zone import Zone
 from proof.linearizability import Operation, Outcome
@@ -134,6 +135,31 @@ async def test_a_cut_direction_holds_what_is_sent_and_healing_delivers_it() -> N
         writer.close()
         await network.close()
         far.close()
+
+
+@pytest.mark.integration
+def test_an_ended_connection_from_the_same_port_hides_no_owner() -> None:
+    """Ports are used again while the old connection is still in TIME_WAIT, owned by nobody."""
+
+    def listener() -> socket.socket:
+        return socket.create_server((LOOPBACK, 0))
+
+    def connected(port: int, target: socket.socket) -> socket.socket:
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        connection.bind((LOOPBACK, port))
+        connection.connect(target.getsockname())
+        return connection
+
+    with listener() as old, listener() as new:
+        ended = connected(0, old)
+        port = ended.getsockname()[1]
+        answer, _ = old.accept()
+        ended.close()
+        answer.close()
+        with connected(port, new):
+            assert owner(port, new.getsockname()[1], {"me": os.getpid()}) == "me"
+            assert owner(port, old.getsockname()[1], {"me": os.getpid()}) == UNKNOWN
 
 
 WRITE_A_ROW = """
