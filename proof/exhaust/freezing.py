@@ -134,6 +134,7 @@ def _thaw_log(server: Server, tail: Tail) -> Log:
         base_term=tail.base[1],
         _tail_from=tail.tail_from,
         _tail=list(tail.tail),
+        _tail_bytes=0,
         _last_before_tail=tail.last_before_tail,
         _configurations=list(tail.configurations),
     )

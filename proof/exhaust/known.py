@@ -21,15 +21,16 @@ KNOWN: dict[type, tuple[str, str]] = {
     ),
     Log: (
         "_reader base_index base_term _tail_from _tail _last_before_tail _configurations",
-        "",
+        "_tail_bytes",
     ),
     Leadership: (
         "server_id term log started heartbeat next_heartbeat term_start progress transfer",
-        "round _round_sent quorum_round lease_start _lease_broken round_wanted questions",
+        """round _round_sent quorum_round lease_start _lease_broken round_wanted questions
+        tell_commit_at""",
     ),
     Progress: (
         "next match flow probing inflight",
-        "last_reply round asks answers",
+        "last_reply round asks answers told_commit",
     ),
     Transfer: ("to deadline told", ""),
     Write: ("hard_state truncate_from entries apply_to messages", ""),

@@ -27,7 +27,8 @@ from oned.raft.types import (
 from proof.exhaust.disk import Disk, Violation
 from proof.exhaust.post import Post
 
-OPTIONS = Options(election_timeout=1.0, heartbeat=0.15)
+OPTIONS = Options(election_timeout=1.0, heartbeat=0.15, commit_delay=0.0)
+"""A commit is told at once; heartbeats, which come at any time, tell it later as well."""
 THAWED = 100.0
 """When every kept moment was: the last contact, the term's beginning, all replies."""
 AT_ONCE = THAWED + 0.01

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from proof.sim.trial import Trial
 
 FIVE = 5
+SLOW_SYNC = 0.7
+"""A leader with such a disk does not resign yet."""
 
 
 def _remove(trial: Trial, machine: Machine) -> None:
@@ -123,7 +125,28 @@ def _remove_at_once(leader: Machine, machine: Machine) -> None:
     leader.run(propose)
 
 
+def acknowledger_loses_its_disk(trial: Trial) -> None:
+    """What a server acknowledged and has lost is not counted, not even before the log says so.
+
+    The leader, whose own disk is slow, and the servers that it needs have its last entry. One of
+    them comes back with an empty disk before the leader has the entry itself.
+    """
+    leader = trial.leader()
+    lost, *rest = others(trial, leader)
+    needed = len(trial.world.machines) // 2 - 1
+    trial.world.network.set_cut(cut_between(rest[needed:], [leader, lost, *rest[:needed]]))
+    before, leader.disk.sync_seconds = leader.disk.sync_seconds, SLOW_SYNC
+    trial.burst(leader, 1)
+    trial.world.run(SLOW_SYNC / 4)
+    lost.wipe()
+    lost.start()
+    trial.world.run(SLOW_SYNC)
+    leader.disk.sync_seconds = before
+    trial.world.network.set_cut(set())
+
+
 TRAPS = {
+    "acknowledger-loses-its-disk": acknowledger_loses_its_disk,
     "shrink-and-grow": shrink_and_grow,
     "removed-leader": removed_leader,
     "changes-of-one-alone": changes_of_one_alone,

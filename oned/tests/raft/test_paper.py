@@ -288,3 +288,33 @@ def test_a_server_that_an_entry_made_a_learner_does_not_campaign():
     assert server.write() == ()
     assert server.core.role is Role.FOLLOWER
     assert server.core.deadline() == float("inf")
+
+
+def led_with_a_commit() -> Lone:
+    """A leader whose A holds everything, and which has just committed its no-op."""
+    server = Lone()
+    server.win()
+    server.write()
+    server.core.take_messages()
+    server.core.receive(server.now, AppendReply(server.core.term, A, ME, True, Index(2), 1))
+    assert server.core.commit == 2
+    return server
+
+
+def test_a_commit_is_told_after_the_delay_when_nothing_else_is_sent():
+    server = led_with_a_commit()
+    assert not server.core.take_messages()
+    assert server.core.deadline() == server.now + server.core.options.commit_delay
+    server.core.tick(server.core.deadline())
+    (told,) = server.core.take_messages()
+    assert (told.to, told.commit, told.entries) == (A, 2, ())
+    assert server.core.deadline() == server.core.leadership.next_heartbeat
+
+
+def test_a_commit_that_a_request_carries_along_is_not_told_again():
+    server = led_with_a_commit()
+    server.core.propose([(b"x", None)])
+    (request,) = server.core.take_messages()
+    assert (request.to, request.commit) == (A, 2)
+    assert request.entries
+    assert server.core.deadline() == server.core.leadership.next_heartbeat

@@ -93,7 +93,7 @@ class Server:
             applied=disk.applied,
             initialised=disk.initialised,
             solo=False,
-            options=Options(election_timeout=1.0, heartbeat=0.15),
+            options=Options(election_timeout=1.0, heartbeat=0.15, commit_delay=0.0),
             random=self.world.random.random,
             now=self.world.now,
         )

@@ -107,8 +107,8 @@ MUTANTS = (
     ),
     Mutant(
         "acknowledgements-of-a-lost-disk-count",
-        "What a lost disk acknowledged is void.",
-        (Edit(MEMBERSHIP, "        node.core.forget_progress(member.server_id)\n", ""),),
+        "What a lost disk acknowledged is void, from the moment that another one is shown.",
+        (Edit(DRIVER, "        self.membership.greeted(link)\n", ""),),
     ),
     Mutant(
         "new-member-never-sent-to",

@@ -134,8 +134,8 @@ MUTANTS = (
         (
             Edit(
                 LOG,
-                "del self._tail[: index - self._tail_from + 1]",
-                "del self._tail[: index - self._tail_from]",
+                "del self._tail[:count]",
+                "del self._tail[: count - 1]",
             ),
         ),
     ),

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
@@ -51,8 +50,7 @@ _NO_COPY = "Cannot process request, this server has no copy of the zone's databa
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What came beside the call.
 
     Attributes:

@@ -174,8 +174,7 @@ class ApiServer:
                 text="Too many calls, try again\n",
                 headers={"Retry-After": "1", **_NOT_RUN},
             )
-        task = asyncio.current_task()
-        assert task is not None
+        task = request.task
         self._calls += 1
         # It goes on when its client hangs up: half a call is never done.
         self._under_way.add(task)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lxml import etree
 
@@ -79,8 +79,7 @@ class Limits:
 LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class MethodCall:
+class MethodCall(NamedTuple):
     """A parsed call."""
 
     name: str
@@ -141,9 +140,9 @@ def _parameters(element: etree._Element, limits: Limits) -> tuple[Value, ...]:
         raise Fault(FaultCode.LIMIT, f"A call has {limits.parameters} parameters at most")
     values = []
     for param in element:
-        if param.tag != "param" or len(param) != 1 or param[0].tag != "value":
+        if param.tag != "param" or len(param) != 1 or (value := param[0]).tag != "value":
             raise Fault(FaultCode.PARSE, "params holds param elements with one value each")
-        values.append(_value(param[0], limits))
+        values.append(_value(value, limits))
     return tuple(values)
 
 

@@ -69,7 +69,11 @@ class Membership:
         if member is None or not isinstance(message, COUNTED):
             named = member is None or member.name == link.name
             return named and link.hello is not None and link.hello.server_id == message.sender
-        return member.name == link.name and self.is_bound(link, member)
+        # An older connection may still deliver what was acknowledged with the disk before.
+        newest = self._node.peers.link(member.name) if self._node.peers else None
+        return member.name == link.name and all(
+            self.is_bound(one, member) for one in (link, newest or link)
+        )
 
     async def be_adopted(self, link: Link, adopt: Adopt) -> None:
         """The leader says who this server is."""
@@ -93,6 +97,16 @@ class Membership:
         _log.info("adopted", server_id=adopt.server_id, term=adopt.term, leader=link.name)
 
     # --- as the leader -------------------------------------------------------------
+
+    def greeted(self, link: Link) -> None:
+        """A peer has said who it is. With another disk it holds nothing of what it acknowledged.
+
+        That is void at once, not only when the log makes it a learner: until then a commit would
+        count on it, and a learner would be promoted for it.
+        """
+        member = self._node.core.configuration.named(link.name)
+        if member is not None and not self.is_bound(link, member):
+            self._node.core.forget_progress(member.server_id)
 
     def tend(self, now: float) -> None:
         """Look at every member once; at most one change is proposed at a time."""
@@ -124,7 +138,6 @@ class Membership:
         if told is not None and told[0] is link and now < told[1] + ADOPT_SECONDS:
             return
         self._told[member.name] = (link, now)
-        node.core.forget_progress(member.server_id)
         link.send(
             Adopt(
                 zone_uuid=node.store.facts.zone_uuid,

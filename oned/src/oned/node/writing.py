@@ -47,6 +47,11 @@ class Writing:
         self._checkpointing = self._rest_to_checkpoint = False
         self.stuck_at = NEVER
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write is under way."""
+        return self._under_way is not None
+
     def is_stuck(self, now: float) -> bool:
         """Whether a write is under way that should have ended."""
         return now >= self.stuck_at

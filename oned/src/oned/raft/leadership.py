@@ -48,6 +48,7 @@ class Leadership:
     """One server's time in office.
 
     Attributes:
+        tell_commit_at: when a commit that no request has carried along is told by itself.
         term_start: index of the no-op of this term; when it is applied the leader serves.
         round_wanted: a round that reads wait for; it begins when the one under way is answered.
         questions: read index requests that wait, one a server at most.
@@ -62,6 +63,7 @@ class Leadership:
         self.started = now
         self.heartbeat = heartbeat
         self.next_heartbeat = now
+        self.tell_commit_at = float("inf")
         self.round = 0
         self.term_start = Index(log.last_index + 1)
         self.progress: dict[ServerId, Progress] = {}
@@ -138,6 +140,16 @@ class Leadership:
         self._lease_broken = self.transfer is not None and self.transfer.told
         self.transfer = None
 
+    def untold(self, commit: Index) -> list[ServerId]:
+        """The servers that were sent every entry, and no request with this commit index."""
+        return [
+            peer
+            for peer, progress in self.progress.items()
+            if progress.flow is Flow.REPLICATE
+            and progress.next > self.log.last_index
+            and progress.told_commit < commit
+        ]
+
     def requests(self, peer: ServerId, commit: Index) -> Iterator[AppendRequest]:
         """Everything that may be sent to ``peer`` now; empty when it must wait."""
         progress = self.progress[peer]
@@ -149,6 +161,7 @@ class Leadership:
                 progress.needs_snapshot()
                 return
             progress.sent(entries[-1].index)
+            progress.told_commit = commit
             yield AppendRequest(
                 term=self.term,
                 sender=self.server_id,
@@ -171,6 +184,7 @@ class Leadership:
         previous_term = self.log.term_at(previous)
         if progress.flow is Flow.SNAPSHOT or previous_term is None:
             previous, previous_term = Index(0), Term(0)
+        progress.told_commit = commit
         return AppendRequest(
             term=self.term,
             sender=self.server_id,

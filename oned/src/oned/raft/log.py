@@ -14,6 +14,12 @@ from oned.raft.types import Configuration, Entry, Index, Term
 TAIL_ENTRIES = 8192
 """Entries kept in memory at most, once they are applied: what a short absence needs."""
 
+TAIL_BYTES = 32 << 20
+"""The same in bytes of their data."""
+
+_SLACK = 8
+"""One part in so many is forgotten at a time: each time costs as much as what is kept."""
+
 HINT_STEPS = 1024
 """How far one refusal looks back for a common entry; a longer search takes more refusals."""
 
@@ -53,6 +59,7 @@ class Log:
         self.base_term = base_term
         self._tail_from = Index(last_index + 1)
         self._tail: list[Entry] = []
+        self._tail_bytes = 0
         self._last_before_tail = (last_index, last_term)
         # The newest configuration at or before the base comes first; never empty.
         self._configurations = list(configurations) or [(Index(0), Configuration())]
@@ -103,6 +110,7 @@ class Log:
             return
         assert entries[0].index == self.last_index + 1, (entries[0].index, self.last_index)
         self._tail.extend(entries)
+        self._tail_bytes += _bytes(entries)
         self._configurations.extend(
             (entry.index, entry.configuration)
             for entry in entries
@@ -113,12 +121,13 @@ class Log:
         """Remove the entries from ``first`` on; the caller made sure that none is committed."""
         assert first > self.base_index, (first, self.base_index)
         if first >= self._tail_from:
+            self._tail_bytes -= _bytes(self._tail[first - self._tail_from :])
             del self._tail[first - self._tail_from :]
         else:
             before = Index(first - 1)
             term = self.term_at(before)
             assert term is not None
-            self._tail = []
+            self._tail, self._tail_bytes = [], 0
             self._tail_from = first
             self._last_before_tail = (before, term)
         while len(self._configurations) > 1 and self._configurations[-1][0] >= first:
@@ -159,11 +168,23 @@ class Log:
 
     def forget(self, applied: Index) -> None:
         """Keep no more applied entries in memory than the tail allows."""
-        excess = min(len(self._tail) - TAIL_ENTRIES, applied - self._tail_from)
-        if excess < TAIL_ENTRIES // 8:
+        too_many = len(self._tail) >= TAIL_ENTRIES + TAIL_ENTRIES // _SLACK
+        if not too_many and self._tail_bytes < TAIL_BYTES + TAIL_BYTES // _SLACK:
             return
-        last = self._tail[excess - 1]
-        del self._tail[:excess]
+        size, excess = self._tail_bytes, 0
+        for entry in self._tail[: max(0, applied - self._tail_from)]:
+            if size <= TAIL_BYTES and len(self._tail) - excess <= TAIL_ENTRIES:
+                break
+            size -= len(entry.data)
+            excess += 1
+        if excess:
+            self._drop(excess)
+
+    def _drop(self, count: int) -> None:
+        """Remove the oldest entries from memory."""
+        last = self._tail[count - 1]
+        self._tail_bytes -= _bytes(self._tail[:count])
+        del self._tail[:count]
         self._tail_from = Index(last.index + 1)
         self._last_before_tail = (last.index, last.term)
 
@@ -174,14 +195,18 @@ class Log:
         kept = [pair for pair in self._configurations if pair[0] > index]
         self._configurations = [(index, self.configuration_at(index)), *kept]
         if index >= self._tail_from:
-            del self._tail[: index - self._tail_from + 1]
-            self._tail_from = Index(index + 1)
+            self._drop(index - self._tail_from + 1)
         if not self._tail and self._last_before_tail[0] <= index:
             self._last_before_tail = (index, term)
 
     def reset(self, index: Index, term: Term, configuration: Configuration) -> None:
         """A snapshot has taken the place of everything."""
         self.base_index, self.base_term = index, term
-        self._tail, self._tail_from = [], Index(index + 1)
+        self._tail, self._tail_bytes, self._tail_from = [], 0, Index(index + 1)
         self._last_before_tail = (index, term)
         self._configurations = [(index, configuration)]
+
+
+def _bytes(entries: Sequence[Entry]) -> int:
+    """What entries take, but for a constant each."""
+    return sum([len(entry.data) for entry in entries])

@@ -60,10 +60,13 @@ class Options:
         election_timeout: the shortest silence of a leader that starts an election; each
             server adds up to as much again at random.
         heartbeat: how often a leader is heard when nothing happens.
+        commit_delay: how long the news of a commit may wait for a request that carries it
+            along: one writer's next entry mostly comes sooner. Without it, it is told at once.
     """
 
     election_timeout: float = 1.0
     heartbeat: float = 0.15
+    commit_delay: float = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,7 @@ class Raft:
     def deadline(self) -> float:
         """When ``tick`` must be called next, in the caller's monotonic seconds."""
         if self.leadership is not None:
-            return self.leadership.next_heartbeat
+            return min(self.leadership.next_heartbeat, self.leadership.tell_commit_at)
         return min(self._election_deadline, self.reads.deadline)
 
     def staleness(self, now: float) -> float | None:
@@ -699,6 +702,8 @@ class Raft:
             leadership.give_up_transfer()
         if now >= leadership.next_heartbeat:
             self._heartbeat(leadership, now)
+        elif now >= leadership.tell_commit_at:
+            self._tell_commit(leadership)
 
     def _heartbeat(self, leadership: Leadership, now: float) -> None:
         leadership.new_round(now)
@@ -755,6 +760,8 @@ class Raft:
         assert self.leadership is not None
         for peer in self.leadership.progress:
             self._messages.extend(self.leadership.requests(peer, self.commit))
+        if not self.leadership.untold(self.commit):
+            self.leadership.tell_commit_at = NEVER
 
     def _on_append_reply(self, now: float, reply: AppendReply) -> None:
         leadership = self.leadership
@@ -777,9 +784,19 @@ class Raft:
         if self.server_id not in self.voters and not self.change_pending:
             self._become_follower(now, self.term)  # we led our own removal to its end
             return
-        for peer, progress in leadership.progress.items():
-            if progress.flow is Flow.REPLICATE and progress.next > self.log.last_index:
-                self._messages.append(leadership.heartbeat_to(peer, self.commit))
+        if self.options.commit_delay:
+            leadership.tell_commit_at = min(
+                leadership.tell_commit_at, now + self.options.commit_delay
+            )
+        else:
+            self._tell_commit(leadership)
+
+    def _tell_commit(self, leadership: Leadership) -> None:
+        """Send the commit index where no request has carried it along."""
+        leadership.tell_commit_at = NEVER
+        self._messages.extend(
+            leadership.heartbeat_to(peer, self.commit) for peer in leadership.untold(self.commit)
+        )
 
     def _continue_transfer(self, leadership: Leadership) -> None:
         transfer = leadership.transfer

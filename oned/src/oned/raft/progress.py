@@ -34,6 +34,7 @@ class Progress:
         match: the last index known to be durable there and equal to ours.
         last_reply: when it last answered in this term; None before it has.
         round: the last heartbeat round that it has answered.
+        told_commit: the commit index in the last request that was sent.
         asks: the question that it put last along the way, see ``oned.raft.reads``.
         answers: the newest of its questions that our commit index answers.
     """
@@ -45,6 +46,7 @@ class Progress:
     round: int = 0
     probing: bool = False
     inflight: deque[Index] = field(default_factory=deque)
+    told_commit: Index = Index(0)
     asks: int = 0
     answers: int = 0
 

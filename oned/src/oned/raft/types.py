@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 ServerId = NewType("ServerId", int)
 """Id given by ``one.zone.addserver``; never reused within a zone. -1 while unknown or solo."""
@@ -111,8 +111,7 @@ class HardState:
     voted_for: ServerId = NO_SERVER
 
 
-@dataclass(frozen=True, slots=True)
-class RaftStatus:
+class RaftStatus(NamedTuple):
     """A server's view of itself, for ``raftstatus``, metrics and the operator.
 
     Attributes:

@@ -8,7 +8,7 @@ are portable between the databases that we support.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -27,8 +27,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One SQL statement with its parameters."""
 
     sql: str
@@ -47,10 +46,10 @@ class Change:
 
 def encode(change: Change) -> bytes:
     """The change as JSON text: ``[1,[["INSERT …",["a",1]],…]]``; readable in the log."""
-    return msgspec.json.encode((FORMAT, [(s.sql, s.parameters) for s in change.statements]))
+    return msgspec.json.encode((FORMAT, change.statements))
 
 
-_DECODER = msgspec.json.Decoder(tuple[int, list[tuple[str, tuple[Value, ...]]]])
+_DECODER = msgspec.json.Decoder(tuple[int, tuple[Statement, ...]])
 
 
 def decode(data: bytes) -> Change:
@@ -65,4 +64,4 @@ def decode(data: bytes) -> Change:
         raise ValueError(f"not a change: {error}") from error
     if version != FORMAT:
         raise ValueError(f"change of format {version}, this server knows {FORMAT}")
-    return Change(tuple(Statement(sql, parameters) for sql, parameters in statements))
+    return Change(statements)

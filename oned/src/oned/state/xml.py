@@ -83,7 +83,7 @@ class Body:
     def template(self, name: str = "TEMPLATE") -> Template:
         """The attributes in ``name``."""
         found = self._children.get(name)
-        return Template(_attributes(found[0])) if found else Template()
+        return Template.stored(_attributes(found[0])) if found else Template()
 
 
 def _attributes(element: etree._Element) -> list[Attribute]:

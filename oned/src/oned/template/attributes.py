@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from oned.errors import TemplateError
 
@@ -64,8 +63,7 @@ class Vector(Mapping[str, str]):
 Value: TypeAlias = str | Vector
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """One attribute as it stands in a template.
 
     Attributes:

@@ -28,7 +28,18 @@ class Template:
         """
         if text.startswith("<"):
             return cls(parse_xml(text))
-        return cls(parse_text(text))
+        template = cls()
+        for name, value, line in parse_text(text):  # which has checked the values
+            template._append(normal_name(name), value, line)
+        return template
+
+    @classmethod
+    def stored(cls, attributes: Iterable[Attribute]) -> Template:
+        """The template with attributes that were checked when they were stored."""
+        template = cls()
+        for attribute in attributes:
+            template._append(*attribute)
+        return template
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Template) and self._content() == other._content()
@@ -93,7 +104,9 @@ class Template:
         """
         if isinstance(value, str):
             check_value(value)
-        name = normal_name(name)
+        self._append(normal_name(name), value, line)
+
+    def _append(self, name: str, value: Value, line: int) -> None:
         self._attributes.setdefault(name, []).append(Attribute(name, value, line))
 
     def set(self, name: str, value: Value) -> None:
