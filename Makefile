@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 SUITES := oned/tests operator/tests proof/tests tests
 .DEFAULT_GOAL := help
-.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench image lock crds docs check-generated
+.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench image lock crds tables docs check-generated
 
 help:             ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,10 +55,14 @@ image: deps       ## build the images whose sources changed
 crds: deps        ## write the CRDs again from the operator's models, and the chart's copy
 	$(BIN)/python tools/crds
 
+tables: deps      ## write oned.storage.tables again from the schema
+	$(BIN)/python tools/tables
+
 docs: deps        ## write docs/reference again from the programs and the CRDs
 	$(BIN)/python tools/reference
 
 check-generated: deps  ## fail when CRDs or reference pages are not what their sources say
+	$(BIN)/python tools/tables --check
 	$(BIN)/python tools/crds --check
 	$(BIN)/python tools/reference --check
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from oned.cli.local_server import ADDRESS, LocalServer, stop
 from oned.cli.local_zone import GRACE_SECONDS, LocalZone
-from oned.storage import schema
+from oned.storage import tables
 from proof.chaos.network import Network
 from proof.chaos.trouble import Machine, Trouble, build
 
@@ -197,8 +197,8 @@ class Zone:
         """All rows of the replicated tables of a stopped server."""
         with contextlib.closing(sqlite3.connect(self.database(name))) as connection:
             return {
-                table.name: sorted(connection.execute(f"SELECT * FROM {table.name}").fetchall())
-                for table in schema.REPLICATED
+                table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall())
+                for table in tables.REPLICATED
             }
 
 

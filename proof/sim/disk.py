@@ -16,10 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy.pool import StaticPool
-
-from oned.storage import schema
+from oned.storage import tables
 
 PAGE_BYTES = 1024
 SYNC_SECONDS = 0.0005
@@ -205,8 +202,8 @@ def empty_content() -> bytes:
     """A database with all tables and no rows."""
     connection = sqlite3.connect(":memory:")
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-    engine = sqlalchemy.create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-    schema.metadata.create_all(engine)
+    for statement in tables.CREATE:
+        connection.execute(statement)
     return connection.serialize()
 
 

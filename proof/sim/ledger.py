@@ -16,10 +16,10 @@ from operator import itemgetter
 
 from oned.raft.types import Entry
 from oned.state.entry import Row, Value
-from oned.storage import schema
+from oned.storage import tables
 from proof.sim.disk import empty_content
 
-TABLES = tuple(table.name for table in schema.REPLICATED)
+TABLES = tuple(tables.REPLICATED)
 _TARGET = re.compile(r"(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
 
 Digests = dict[str, int]

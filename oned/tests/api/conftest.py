@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import pyone
 import pytest
-import sqlalchemy
 
 from oned.api.server import ApiServer
 from oned.config import Config
@@ -28,7 +27,7 @@ from oned.raft.types import (
 )
 from oned.state.bootstrap import bootstrap_change
 from oned.state.entry import Change, decode, encode
-from oned.storage import schema
+from oned.storage import tables
 
 ONEADMIN = "oneadmin:opennebula"
 ENDPOINT = "http://localhost:2633/RPC2"
@@ -38,12 +37,9 @@ class Database:
     """``oned.api.ports.Front`` over one SQLite database; counts what it applied."""
 
     def __init__(self) -> None:
-        engine = sqlalchemy.create_engine(
-            "sqlite://", poolclass=sqlalchemy.pool.StaticPool, isolation_level="AUTOCOMMIT"
-        )
-        schema.metadata.create_all(engine)
-        self.engine = engine
-        self.connection: sqlite3.Connection = engine.raw_connection().driver_connection
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        for statement in tables.CREATE:
+            self.connection.execute(statement)
         self.versions = Counter()
         self.applied = 0
         self.members = Configuration()
@@ -108,7 +104,7 @@ class Database:
             raise Rejected(str(error)) from error
         self.connection.execute("COMMIT")
         self.applied += 1
-        for table in schema.metadata.tables:
+        for table in tables.REPLICATED:
             if any(table in statement.sql for statement in change.statements):
                 self.versions[table] += 1
 
@@ -132,7 +128,6 @@ class Database:
 
     def close(self) -> None:
         self.connection.close()
-        self.engine.dispose()
 
 
 def member(number: int, *, endpoint: str = "", voter: bool = True) -> Member:

@@ -5,7 +5,6 @@ import re
 import sqlite3
 
 import pytest
-import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +19,7 @@ from oned.state.permissions import Lock, Permissions
 from oned.state.quotas import USERS, QuotaError, Quotas
 from oned.state.users import LoginToken, User
 from oned.state.zones import Zone, peer_endpoint, server_fault
-from oned.storage import schema
+from oned.storage import tables
 from oned.template import Template
 
 
@@ -159,13 +158,11 @@ def test_quota_limits():
 
 @pytest.fixture
 def connection():
-    engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
-    schema.metadata.create_all(engine)
-    made = engine.raw_connection().driver_connection
-    assert isinstance(made, sqlite3.Connection)
+    made = sqlite3.connect(":memory:")
+    for statement in tables.CREATE:
+        made.execute(statement)
     yield made
     made.close()
-    engine.dispose()
 
 
 class Tables:

@@ -42,8 +42,8 @@ MUTANTS = (
         (
             Edit(
                 FACTS,
-                "replace(self, term=hard_state.term, voted_for=hard_state.voted_for)",
-                "replace(self, term=hard_state.term, voted_for=NO_SERVER)",
+                "self._replace(term=hard_state.term, voted_for=hard_state.voted_for)",
+                "self._replace(term=hard_state.term, voted_for=NO_SERVER)",
             ),
         ),
     ),
@@ -53,8 +53,8 @@ MUTANTS = (
         (
             Edit(
                 FACTS,
-                "replace(self, term=hard_state.term, voted_for=hard_state.voted_for)",
-                "replace(self, voted_for=hard_state.voted_for)",
+                "self._replace(term=hard_state.term, voted_for=hard_state.voted_for)",
+                "self._replace(voted_for=hard_state.voted_for)",
             ),
         ),
     ),

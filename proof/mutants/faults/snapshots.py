@@ -69,8 +69,8 @@ MUTANTS = (
         (
             Edit(
                 SNAPSHOT,
-                "file) for table in schema.REPLICATED)",
-                "file) for table in schema.REPLICATED if table.name != 'pool_control')",
+                "file) for table in tables.REPLICATED)",
+                "file) for table in tables.REPLICATED if table != 'pool_control')",
             ),
         ),
     ),

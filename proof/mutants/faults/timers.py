@@ -14,7 +14,7 @@ _WALL = (
         "now = time.monotonic()\n        try:\n            self.core.transfer",
         "now = time.time()\n        try:\n            self.core.transfer",
     ),
-    ("self._advance(time.monotonic())", "self._advance(time.time())"),
+    ("work(time.monotonic())", "work(time.time())"),
     ("core.step_down(time.monotonic())", "core.step_down(time.time())"),
     (
         "now = time.monotonic()\n        self.core.written",

@@ -375,10 +375,14 @@ class Node:
 
     def _step(self) -> None:
         self._scheduled = False
+        self._run(self._advance)
+
+    def _run(self, work: Callable[[float], None]) -> None:
+        """Run a part of a step, unless there are no steps any more."""
         if self._closed or self.failed.done() or self.recovery.trouble is not None:
             return
         try:
-            self._advance(time.monotonic())
+            work(time.monotonic())
         except StorageError as error:
             self.recovery.begin(error)
         except Exception as error:  # noqa: BLE001 - the root of everything that this server does
@@ -411,7 +415,17 @@ class Node:
             self.snapshots.tend()
         self._note_office()
         self._reach_members()
-        self._send(core.take_messages())
+        messages = core.take_messages()
+        self._send(messages)
+        if messages:
+            # They leave before this server writes what they carry, so that all write at once.
+            self._loop.call_soon(self._run, self._write)
+        else:
+            self._write(now)
+
+    def _write(self, now: float) -> None:
+        """The rest of a step: the database, and who waited for what it holds now."""
+        core = self.core
         self.writing.begin()
         self._send(core.take_messages())
         self._callers.release_reads(core.leadership, core.applied)

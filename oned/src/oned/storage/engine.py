@@ -17,10 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy
-
 from oned.errors import DatabaseDamaged, DatabaseFailed, DatabaseFull, StorageError
-from oned.storage import schema
+from oned.storage import tables
 
 STATEMENT_CACHE = 512
 """Prepared statements kept a connection; our statements are few and repeated."""
@@ -122,12 +120,10 @@ class SQLiteEngine:
         """
         try:
             return self._open()
-        except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        except (sqlite3.Error, OSError) as error:
             self.doubtful = True
             self.close()
-            # SQLAlchemy's errors carry the driver's.
-            cause = getattr(error, "orig", None) or error
-            raise translated(cause, f"open the database {self.path}") from error
+            raise translated(error, f"open the database {self.path}") from error
         except StorageError:
             self.doubtful = True
             self.close()
@@ -149,9 +145,8 @@ class SQLiteEngine:
         (verdict,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise DatabaseDamaged(f"the database {self.path} is damaged: {verdict}")
-        engine = sqlalchemy.create_engine(f"sqlite:///{self.path}")
-        schema.metadata.create_all(engine)
-        engine.dispose()
+        for statement in tables.CREATE:
+            writer.execute(statement)
         self._reserve()
         self._sync_directory()
         return writer

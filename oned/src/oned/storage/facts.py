@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 import zlib
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -34,8 +33,7 @@ def decode_configuration(text: str) -> Configuration:
     return Configuration(_MEMBERS.decode(text)) if text else Configuration()
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The rows of ``raft_state``.
 
     Attributes:
@@ -45,7 +43,7 @@ class Facts:
         base_index: the log begins after this index; ``base_term`` and
             ``base_configuration`` are those in force there.
         writes: how many transactions there were: a copy that has seen fewer is older.
-        checksum: over all facts, kept in one row with ``writes``.
+        checksum: over all facts, kept in one row with ``writes``. These two stand last.
     """
 
     disk: str
@@ -66,7 +64,7 @@ class Facts:
         return HardState(self.term, self.voted_for)
 
     def with_hard_state(self, hard_state: HardState) -> Facts:
-        return replace(self, term=hard_state.term, voted_for=hard_state.voted_for)
+        return self._replace(term=hard_state.term, voted_for=hard_state.voted_for)
 
 
 def _to_text(value: Any) -> str:
@@ -94,7 +92,7 @@ def _from_text(name: str, text: str) -> Any:
 _SEAL = "seal"
 """The row that changes with every transaction: how many there were, and the checksum."""
 
-_NAMES = tuple(f.name for f in fields(Facts) if f.name not in ("writes", "checksum"))
+_NAMES = tuple(name for name in Facts._fields if name not in ("writes", "checksum"))
 _SET = "UPDATE raft_state SET value=? WHERE name=?"
 
 
@@ -121,7 +119,7 @@ def load(connection: Connection) -> Facts:
     rows = dict(connection.execute("SELECT name, value FROM raft_state").fetchall())
     if not rows:
         facts = Facts(disk=str(uuid.uuid4()))
-        facts = replace(facts, checksum=_checksum_of(_rows(facts)))
+        facts = facts._replace(checksum=_checksum_of(_rows(facts)))
         rows = {**_rows(facts), _SEAL: _sealed(facts, facts.checksum)}
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(
@@ -134,7 +132,7 @@ def load(connection: Connection) -> Facts:
     seal = rows.pop(_SEAL)
     try:
         facts = Facts(**{name: _from_text(name, text) for name, text in rows.items()})
-        facts = replace(facts, writes=int(seal.partition(" ")[0]), checksum=_checksum_of(rows))
+        facts = facts._replace(writes=int(seal.partition(" ")[0]), checksum=_checksum_of(rows))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise DatabaseDamaged(f"table raft_state is not what was written: {error}") from error
     if seal != _sealed(facts, facts.checksum):
@@ -153,12 +151,11 @@ def save(connection: Connection, before: Facts, after: Facts) -> Facts:
     """Write the facts that differ, inside the caller's transaction; they, with their checksum."""
     whole = before.checksum
     rows = []
-    for name in _NAMES:
-        old, new = getattr(before, name), getattr(after, name)
-        if new != old:
+    for name, old, new in zip(_NAMES, before, after, strict=False):
+        if new is not old and new != old:
             text = _to_text(new)
             whole ^= _checksum(name, _to_text(old)) ^ _checksum(name, text)
             rows.append((text, name))
     rows.append((_sealed(after, whole), _SEAL))
     connection.executemany(_SET, rows)
-    return replace(after, checksum=whole)
+    return after._replace(checksum=whole)

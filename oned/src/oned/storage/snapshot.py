@@ -19,7 +19,7 @@ import msgspec
 
 from oned.errors import StorageError
 from oned.raft.types import Configuration, Index, Term
-from oned.storage import schema
+from oned.storage import tables
 from oned.storage.engine import Connection
 
 FORMAT = 1
@@ -77,7 +77,7 @@ def export(connection: Connection, path: Path) -> Header:
     header = Header(FORMAT, facts.zone_uuid, facts.applied, term, configuration)
     with path.open("wb") as raw, _compressed(raw) as file:
         file.write(msgspec.json.encode(header) + b"\n")
-        rows = sum(_write_table(connection, table.name, file) for table in schema.REPLICATED)
+        rows = sum(_write_table(connection, table, file) for table in tables.REPLICATED)
         file.write(msgspec.json.encode(_EndLine(rows)) + b"\n")
     connection.execute("ROLLBACK")
     return header
@@ -89,8 +89,8 @@ def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
 
 
 def _write_table(connection: Connection, table: str, file: IO[bytes] | Any) -> int:
-    columns = [str(column.name) for column in schema.metadata.tables[table].columns]
-    file.write(msgspec.json.encode(_TableLine(str(table), columns)) + b"\n")
+    columns = list(tables.REPLICATED[table])
+    file.write(msgspec.json.encode(_TableLine(table, columns)) + b"\n")
     cursor = connection.execute(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608
     count = 0
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
@@ -113,8 +113,8 @@ def restore(connection: Connection, path: Path) -> Header:
                 raise StorageError(
                     f"snapshot of format {header.format}, this server knows {FORMAT}"
                 )
-            for table in schema.REPLICATED:
-                connection.execute(f"DELETE FROM {table.name}")  # noqa: S608
+            for table in tables.REPLICATED:
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
             _restore_tables(connection, lines)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise StorageError(f"{path.name} is not a whole snapshot: {error}") from error
@@ -122,7 +122,6 @@ def restore(connection: Connection, path: Path) -> Header:
 
 
 def _restore_tables(connection: Connection, lines: Iterator[bytes]) -> None:
-    known = {table.name: {c.name for c in table.columns} for table in schema.REPLICATED}
     insert, batch, count = "", [], 0
     for line in lines:
         if line.startswith(b"["):
@@ -140,7 +139,8 @@ def _restore_tables(connection: Connection, lines: Iterator[bytes]) -> None:
                 raise StorageError("the snapshot lacks rows")
             return
         head = msgspec.json.decode(line, type=_TableLine)
-        if not known.get(head.table, set()) >= set(head.columns):
+        known = tables.REPLICATED.get(head.table)
+        if known is None or not set(known) >= set(head.columns):
             raise StorageError(f"the snapshot holds an unknown table {head.table}")
         marks = ", ".join("?" * len(head.columns))
         insert = f"INSERT INTO {head.table} ({', '.join(head.columns)}) VALUES ({marks})"  # noqa: S608

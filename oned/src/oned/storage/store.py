@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, ServerId
 from oned.state.entry import Change, decode
 from oned.storage import facts as facts_room
-from oned.storage import mark, records, schema, snapshot
+from oned.storage import mark, records, snapshot, tables
 from oned.storage.engine import (
     CHECKPOINT_BYTES,
     DriverError,
@@ -45,7 +45,7 @@ BOOTSTRAP_INDEX = Index(1)
 PAGE = 4096
 """About what an entry adds to the write-ahead log beside its data."""
 
-_REPLICATED = frozenset(table.name for table in schema.REPLICATED)
+_REPLICATED = frozenset(tables.REPLICATED)
 _TARGET = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
 
 
@@ -223,7 +223,7 @@ class Store(Reading):
                     "UPDATE logdb SET applied=1, timestamp=? WHERE log_index>? AND log_index<=?",
                     (int(time.time()), before.applied, write.apply_to),
                 )
-                after = replace(after, applied=write.apply_to)
+                after = after._replace(applied=write.apply_to)
             after = self._save(after)
         self.facts, self._unapplied = after, pending
         if write.truncate_from is not None or any(e.configuration for e in write.entries):
@@ -252,7 +252,7 @@ class Store(Reading):
 
     def _save(self, after: Facts) -> Facts:
         """Write the facts that differ, inside the transaction that this counts."""
-        after = replace(after, writes=self.facts.writes + 1)
+        after = after._replace(writes=self.facts.writes + 1)
         return facts_room.save(self._writer, self.facts, after)
 
     @property
@@ -311,8 +311,7 @@ class Store(Reading):
         """
         if self.facts.initialised:
             raise StorageError(f"the database {self._engine.path} holds a zone already")
-        after = replace(
-            self.facts,
+        after = self.facts._replace(
             zone_uuid=zone_uuid,
             server_id=server_id,
             initialised=True,
@@ -335,8 +334,7 @@ class Store(Reading):
         this server promised under its former identity, it will not promise again.
         """
         newer = hard_state.term >= self.facts.term
-        after = replace(
-            self.facts.with_hard_state(hard_state) if newer else self.facts,
+        after = (self.facts.with_hard_state(hard_state) if newer else self.facts)._replace(
             zone_uuid=zone_uuid,
             server_id=server_id,
         )
@@ -355,8 +353,8 @@ class Store(Reading):
             return None
         term = self.term_at(target)
         configuration = [c for index, c in self.configurations() if index <= target][-1]
-        after = replace(
-            self.facts, base_index=target, base_term=term, base_configuration=configuration
+        after = self.facts._replace(
+            base_index=target, base_term=term, base_configuration=configuration
         )
         with self._transaction(sync=False):
             self._writer.execute("DELETE FROM logdb WHERE log_index<=?", (target,))
@@ -392,8 +390,7 @@ class Store(Reading):
                 "DELETE FROM logdb WHERE log_index<=?" if agrees else "DELETE FROM logdb",
                 (header.index,) if agrees else (),
             )
-            after = replace(
-                before,
+            after = before._replace(
                 zone_uuid=header.zone_uuid,
                 initialised=True,
                 applied=header.index,
