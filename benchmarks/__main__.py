@@ -17,9 +17,9 @@ from benchmarks import machine, targets
 from benchmarks.plan import FULL, QUICK
 from benchmarks.processes import BenchmarkError
 from benchmarks.run import WORKLOADS, all_systems, run
+from proof.table import EXPLANATION, write_between_marks
 
-PAGE = machine.ROOT / "docs" / "explanation" / "benchmarks.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+PAGE = EXPLANATION / "benchmarks.md"
 CPUS = 2
 
 
@@ -60,19 +60,12 @@ def main() -> None:
     text = "\n\n".join(["\n".join(found.lines()), *map(str, [judged, *results.tables])]) + "\n"
     print(text)
     if asked.write_table:
-        write_table(PAGE, text)
+        write_between_marks(PAGE, f"\n{text}")
     minutes = (time.monotonic() - started) / 60
     print(
         f"benchmarks: {met} targets met, {len(missed)} missed"
         f"{': ' if missed else ''}{'; '.join(missed)} ({minutes:.0f} minutes)"
     )
-
-
-def write_table(page: Path, text: str) -> None:
-    """Replace what stands between the markers of a page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from benchmarks.machine import ROOT
 from benchmarks.processes import Child, free_ports, wait_until
 from benchmarks.systems.system import PAYLOAD, SERVERS, Children, http_request
 
-VERSION = "0.3.17"
 NAME, NAME_TUNED = "PySyncObj", "PySyncObj, tuned, synced"
 
 
@@ -32,9 +31,7 @@ class PySyncObj(Children):
         )
 
     def missing(self) -> str:
-        if importlib.util.find_spec("pysyncobj"):
-            return ""
-        return f".venv/bin/pip install pysyncobj=={VERSION}"
+        return "" if importlib.util.find_spec("pysyncobj") else "make deps"
 
     def version(self) -> str:
         return importlib.metadata.version("pysyncobj")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,9 +21,12 @@ GRACE_SECONDS = 30.0
 _FRAME = re.compile(r"oned/(\w+)(?:\.py|/)")
 
 
+PROFILER = Path(sys.executable).with_name("py-spy")
+
+
 def missing() -> str:
     """The command that installs the profiler; empty when it is here."""
-    return "" if shutil.which("py-spy") else ".venv/bin/pip install py-spy"
+    return "" if PROFILER.exists() else "make deps"
 
 
 def run(system: Oned, plan: Plan, directory: Path) -> Results:
@@ -40,7 +43,7 @@ def run(system: Oned, plan: Plan, directory: Path) -> Results:
     load = system.writes(leader, CLIENTS)
     generator = Generator(load, seconds=plan.warm_up + 2 * plan.seconds)
     output = directory / "leader.stacks"
-    command = ["py-spy", "record", "--format", "raw", "--nonblocking", "--output", str(output)]
+    command = [str(PROFILER), "record", "--format", "raw", "--nonblocking", "--output", str(output)]
     command += ["--rate", str(SAMPLES_A_SECOND), "--duration", str(max(1, int(plan.seconds)))]
     command += ["--pid", str(system.pids()[leader])]
     done = subprocess.run(

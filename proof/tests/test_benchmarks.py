@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import targets
-from benchmarks.__main__ import BEGIN, END, PAGE, write_table
+from benchmarks.__main__ import PAGE
 from benchmarks.generator import HttpCalls
 from benchmarks.measure import Generator
 from benchmarks.plan import QUICK
@@ -18,6 +18,7 @@ from benchmarks.run import run
 from benchmarks.systems.dqlite import Dqlite
 from benchmarks.systems.etcd import Etcd
 from benchmarks.systems.oned import Oned
+from proof.table import BEGIN, END, write_between_marks
 
 TINY = dataclasses.replace(QUICK, clients=(1, 64), seconds=0.3, warm_up=0.1, applied=2000)
 
@@ -53,10 +54,10 @@ def test_a_peer_is_compared_by_its_best_row() -> None:
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}old\n{END}after\n")
-    write_table(page, "| new |")
-    write_table(page, "| newer |")
-    assert page.read_text() == f"before\n{BEGIN}\n| newer |\n{END}after\n"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write_between_marks(page, "| new |")
+    write_between_marks(page, "| newer |")
+    assert page.read_text() == f"before\n{BEGIN}\n| newer |\n{END}\nafter\n"
     assert PAGE.read_text().count(BEGIN) == PAGE.read_text().count(END) == 1
 
 
