@@ -98,3 +98,23 @@ def test_learner_does_not_count():
     assert len(found.voters) == 3
     assert found.is_quorate
     assert not judge(build_reports(servers=4, learners=(3,), silent=(1, 2))).is_quorate
+
+
+def test_split_when_two_lead_in_one_older_term():
+    reports = build_reports(servers=5, leader=4, term=7)
+    for name in ("zone-0", "zone-1"):
+        reports[name] = replace(reports[name], state="leader", serving=True, term=6)
+    assert judge(reports).health is Health.SPLIT
+
+
+def test_split_when_servers_lead_in_different_zones():
+    reports = build_reports()
+    reports["zone-1"] = replace(reports["zone-1"], zone_uuid="b", state="solo", serving=True)
+    assert judge(reports).health is Health.SPLIT
+
+
+def test_a_follower_of_a_silent_leader_says_that_too_little_was_seen():
+    everything = build_reports()
+    assert judge({"zone-1": everything["zone-1"]}).health is Health.UNCERTAIN
+    campaigning = replace(everything["zone-1"], leader_id=-1, state="candidate")
+    assert judge({"zone-1": campaigning}).health is Health.NO_QUORUM

@@ -23,6 +23,7 @@ _COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Servers", "string", ".status.readyServers", 0),
     ("Leader", "string", ".status.leader", 0),
     ("Term", "integer", ".status.term", 0),
+    ("Health", "string", ".status.diagnosis.health", 0),
     ("Status", "string", ".status.plan.message", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Desired", "integer", ".spec.replicas", 1),

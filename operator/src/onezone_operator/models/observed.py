@@ -64,6 +64,8 @@ class ServerReport:
     configuration_committed: bool
     members: tuple[Member, ...] = ()
     version: str = ""
+    database: str = ""
+    """ok, or why the server takes no part; empty where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from onezone_operator.models.quantity import Quantity
 
 __all__ = [
     "Condition",
+    "DiagnosisStatus",
     "Endpoint",
     "Metadata",
     "OneZone",
@@ -350,6 +351,17 @@ class ServerStatus(_Model):
     """When the leader last heard of it; absent while it does."""
 
 
+class DiagnosisStatus(_Model):
+    """The zone in one word, and why."""
+
+    health: str = ""
+    """Healthy, Partial (some member does not follow), NoLeader, NoQuorum, SplitBrain, Uncertain
+    (too little was seen: nothing is forced), Unknown (no server answered) or NotBootstrapped (no
+    database yet)."""
+    message: str = ""
+    """Why, in a sentence."""
+
+
 class PlanStatus(_Model):
     """What the operator does next."""
 
@@ -357,6 +369,8 @@ class PlanStatus(_Model):
     """Kind of the step."""
     message: str = ""
     """What is done or awaited, in a sentence."""
+    waiting_for: str | None = None
+    """What must happen before the operator goes on, in one word; absent when it does not wait."""
 
 
 class OneZoneStatus(_Model):
@@ -384,6 +398,8 @@ class OneZoneStatus(_Model):
     """Term of the leader."""
     endpoint: str | None = None
     """XML-RPC URL that leads to the leader."""
+    diagnosis: DiagnosisStatus = Field(default_factory=DiagnosisStatus)
+    """The zone in one word, and why."""
     plan: PlanStatus = Field(default_factory=PlanStatus)
     """What the operator does next."""
     conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(

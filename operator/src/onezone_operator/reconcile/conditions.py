@@ -7,7 +7,8 @@ from typing import Literal
 
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
-from onezone_operator.reconcile.quorum import Diagnosis, Health, majority
+from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.quorum import Diagnosis, Health
 from onezone_operator.reconcile.rollout import outdated_pods
 from onezone_operator.reconcile.routing import route_difference
 from onezone_operator.reconcile.seed import is_bootstrapped
@@ -83,29 +84,15 @@ def _ready(quorate: Verdict, routing: Verdict, servers: Verdict) -> Verdict:
 
 
 def _quorate(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
-    if not is_bootstrapped(zone, observed):
-        return Verdict("False", "NotBootstrapped", "The zone's database is not made yet")
-    voters = len(diagnosis.voters)
-    healthy = diagnosis.healthy_voters
-    count = f"{healthy} of {voters} voters follow the leader, {majority(voters)} are needed"
-    match diagnosis.health:
+    finding = explain(zone, observed, diagnosis)
+    match finding.health:
         case Health.HEALTHY | Health.PARTIAL:
-            return Verdict("True", str(diagnosis.health), count)
-        case Health.UNKNOWN:
-            return Verdict("Unknown", str(Health.UNKNOWN), "No server answers the operator")
-        case Health.UNCERTAIN:
-            return Verdict("Unknown", str(Health.UNCERTAIN), count)
-        case Health.NO_LEADER:
-            return Verdict("Unknown", str(Health.NO_LEADER), "A quorum answers, but none leads")
-        case Health.NO_QUORUM:
-            answering = sum(each.name in observed.reports for each in diagnosis.voters)
-            return Verdict(
-                "False",
-                str(Health.NO_QUORUM),
-                f"{answering} of {voters} voters answer, {majority(voters)} are needed",
-            )
-        case Health.SPLIT:
-            return Verdict("False", str(Health.SPLIT), "Two servers claim to lead in one term")
+            status: Literal["True", "False", "Unknown"] = "True"
+        case Health.UNKNOWN | Health.UNCERTAIN | Health.NO_LEADER:
+            status = "Unknown"
+        case Health.NOT_BOOTSTRAPPED | Health.NO_QUORUM | Health.SPLIT:
+            status = "False"
+    return Verdict(status, str(finding.health), finding.message)
 
 
 def _leader_elected(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:

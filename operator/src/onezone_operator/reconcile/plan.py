@@ -12,6 +12,7 @@ from datetime import datetime
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.membership import (
     known_size,
     plan_lost_quorum,
@@ -35,13 +36,17 @@ from onezone_operator.resources.metadata import is_foreign
 
 __all__ = ["plan"]
 
-_NOT_QUORATE = {
-    Health.NO_LEADER: "A quorum of servers answers, but none leads; waiting for an election",
-    Health.NO_QUORUM: "Fewer servers answer than a quorum takes; waiting for them to come back",
-    Health.SPLIT: "Two servers claim to lead in one term; nothing is changed, look at their logs",
-    Health.UNCERTAIN: "A server leads, but a quorum does not confirm it yet",
-    Health.UNKNOWN: "No server answers; waiting for one",
+_AWAITED = {
+    Health.NO_LEADER: "waiting for an election",
+    Health.NO_QUORUM: "waiting for them to come back",
+    Health.SPLIT: "nothing is changed, look at the servers' logs",
+    Health.UNCERTAIN: "waiting until it is certain",
+    Health.UNKNOWN: "waiting for one",
 }
+"""What a zone without a confirmed leader waits for."""
+
+_FORCED_NEVER = frozenset({Health.SPLIT, Health.UNCERTAIN})
+"""What may be better, or worse, than it looks: not even a pod that seems broken is deleted."""
 
 
 def plan(
@@ -68,7 +73,7 @@ def plan(
         return step
     shape = _shape(zone, observed, diagnosis, address_type)
     return (
-        plan_broken_pod(observed, now)
+        (None if diagnosis.health in _FORCED_NEVER else plan_broken_pod(observed, now))
         or plan_bootstrap(zone, observed, shape)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
@@ -142,9 +147,10 @@ def _plan_without_quorum(
     step = plan_lost_quorum(zone, observed, diagnosis, shape)
     if step is not None:
         return step
-    message = _NOT_QUORATE.get(diagnosis.health, "Waiting for a leader")
+    finding = explain(zone, observed, diagnosis)
+    message = f"{finding.message}; {_AWAITED.get(finding.health, 'waiting for a leader')}"
     trouble = [f"{pod.name}: {pod.trouble}" for pod in observed.pods if pod.trouble]
-    return Wait(str(diagnosis.health), "; ".join([message, *trouble]), is_trouble=True)
+    return Wait(str(finding.health), "; ".join([message, *trouble]), is_trouble=True)
 
 
 def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Step:

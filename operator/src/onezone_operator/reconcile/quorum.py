@@ -7,7 +7,7 @@ is uncertain is called so, and nothing is forced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,10 +22,17 @@ answered several times a second, so this is far beyond a slow answer."""
 CATCH_UP_LAG = 1000
 """Entries. A voter further behind than this would slow down or stop commits if it were needed."""
 
+_NO_SERVER = -1
+"""``leader_id`` of a server that knows no leader."""
+
 
 class Health(StrEnum):
-    """The state of a zone in one word; also the reason of the condition Quorate."""
+    """The state of a zone in one word: the reason of the condition Quorate, ``status.diagnosis``
+    and what the command line shows. ``reconcile.diagnosis`` has the sentence to each.
+    """
 
+    NOT_BOOTSTRAPPED = "NotBootstrapped"
+    """The zone's database was never made: there is nothing that could be lost."""
     HEALTHY = "Healthy"
     """One leader, and every member follows it."""
     PARTIAL = "Partial"
@@ -35,9 +42,11 @@ class Health(StrEnum):
     NO_QUORUM = "NoQuorum"
     """Fewer servers answer than a quorum takes."""
     SPLIT = "SplitBrain"
-    """Two servers claim to lead in one term, which Raft rules out: something is badly wrong."""
+    """Two servers lead in one term, or in two zones, which Raft and certificates rule out:
+    something is badly wrong.
+    """
     UNCERTAIN = "Uncertain"
-    """A server leads, but a quorum does not confirm it, or could not be asked."""
+    """A server leads, or is said to, but a quorum does not confirm it, or could not be asked."""
     UNKNOWN = "Unknown"
     """No server answered."""
 
@@ -93,14 +102,23 @@ def diagnose(observed: ObservedZone, *, zone_uuid: str | None) -> Diagnosis:
         for name, report in observed.reports.items()
         if report.initialised and (zone_uuid is None or report.zone_uuid == zone_uuid)
     }
+    if _is_split(observed.reports.values()):
+        return Diagnosis(Health.SPLIT, None, _known_members(reports), frozenset(), False)
     leaders = [each for each in reports.values() if _is_leading(each)]
     if not leaders:
         return _without_leader(reports)
-    term = max(each.term for each in leaders)
-    newest = [each for each in leaders if each.term == term]
-    if len(newest) > 1:
-        return Diagnosis(Health.SPLIT, None, _known_members(reports), frozenset(), False)
-    return _with_leader(newest[0], reports)
+    return _with_leader(max(leaders, key=lambda each: each.term), reports)
+
+
+def _is_split(reports: Iterable[ServerReport]) -> bool:
+    """Two leaders of one term, or of different zones.
+
+    Of different terms there may be two for a moment. Of one term never, not even of an older one.
+    """
+    leaders = [each for each in reports if each.initialised and _is_leading(each)]
+    terms = {each.term for each in leaders}
+    zones = {each.zone_uuid for each in leaders}
+    return len(terms) < len(leaders) or len(zones) > 1
 
 
 def _with_leader(leader: ServerReport, reports: Mapping[str, ServerReport]) -> Diagnosis:
@@ -134,8 +152,15 @@ def _without_leader(reports: Mapping[str, ServerReport]) -> Diagnosis:
     if not members:
         return Diagnosis(Health.UNKNOWN, None, (), frozenset(), False)
     voters = [member for member in members if member.voter]
-    answering = sum(member.name in reports for member in voters)
-    health = Health.NO_LEADER if answering >= majority(len(voters)) else Health.NO_QUORUM
+    answering = [reports[member.name] for member in voters if member.name in reports]
+    if len(answering) >= majority(len(voters)):
+        health = Health.NO_LEADER
+    else:
+        # A voter forgets its leader before it campaigns. One that still has a leader which does
+        # not answer *us* tells that we may be the one who is cut off.
+        ids = {each.server_id for each in reports.values()}
+        led = any(each.leader_id not in {None, _NO_SERVER, *ids} for each in answering)
+        health = Health.UNCERTAIN if led else Health.NO_QUORUM
     return Diagnosis(health, None, members, frozenset(), False)
 
 

@@ -13,15 +13,17 @@ from onezone_operator import naming
 from onezone_operator.models.observed import Member, ObservedZone
 from onezone_operator.models.onezone import (
     Condition,
+    DiagnosisStatus,
     OneZone,
     OneZoneStatus,
     PlanStatus,
     ServerStatus,
 )
 from onezone_operator.reconcile.conditions import Verdict, judge
+from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.quorum import CONTACT_SECONDS, Diagnosis, diagnose
 from onezone_operator.reconcile.seed import is_bootstrapped, zone_uuid
-from onezone_operator.reconcile.steps import Step, describe, rounded_lag
+from onezone_operator.reconcile.steps import Step, awaited, describe, rounded_lag
 
 __all__ = ["build_status", "timestamp"]
 
@@ -42,6 +44,7 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
     ready = sum(server.ready for server in members)
     leader = diagnosis.leader
     verdicts = judge(zone, observed, diagnosis, step)
+    finding = explain(zone, observed, diagnosis)
     return OneZoneStatus(
         observed_generation=zone.metadata.generation,
         zone_uuid=zone_uuid(zone, observed),
@@ -53,7 +56,10 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
         leader=leader.name if leader is not None else None,
         term=leader.term if leader is not None else None,
         endpoint=_endpoint(zone, observed),
-        plan=PlanStatus(step=type(step).__name__, message=describe(step)),
+        diagnosis=DiagnosisStatus(health=str(finding.health), message=finding.message),
+        plan=PlanStatus(
+            step=type(step).__name__, message=describe(step), waiting_for=awaited(step)
+        ),
         conditions=[_condition(zone, kind, verdict, now) for kind, verdict in verdicts.items()],
     )
 

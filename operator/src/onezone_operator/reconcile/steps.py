@@ -22,6 +22,7 @@ __all__ = [
     "Step",
     "Wait",
     "WaitForCatchUp",
+    "awaited",
     "describe",
     "is_change",
     "rounded_lag",
@@ -176,6 +177,17 @@ def rounded_lag(lag: int) -> int:
 def is_change(step: Step) -> bool:
     """Whether the step writes anything."""
     return not isinstance(step, WaitForCatchUp | Wait | Nothing)
+
+
+def awaited(step: Step) -> str | None:
+    """What must happen before there is anything to do, in one word; None when nothing must."""
+    match step:
+        case WaitForCatchUp():
+            return "CatchUp"
+        case Wait(reason=reason):
+            return reason
+        case _:
+            return None
 
 
 def describe(step: Step) -> str:  # noqa: PLR0912 - one short sentence for each kind

@@ -65,6 +65,7 @@ def parse_report(data: Any) -> ServerReport:
             configuration_committed=_typed(data["configuration_committed"], bool),
             members=tuple(_parse_member(each) for each in data.get("members") or ()),
             version=str(data.get("version") or ""),
+            database=str(data.get("database") or ""),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ZoneError(f"/status is not as agreed: {error}") from error
