@@ -27,6 +27,7 @@ PROGRAMS = {
     "onegroup": ("oned.cli.onegroup", "onegroup"),
     "oneacl": ("oned.cli.oneacl", "oneacl"),
     "onezone-operator": ("onezone_operator.cli", "main"),
+    "kubectl-onezone": ("onezone_operator.plugin.main", "main"),
 }
 """Program -> module and the command in it."""
 

@@ -4,5 +4,6 @@ writes. No decision is taken here.
 
 from onezone_operator.kube.client import KubeClient
 from onezone_operator.kube.ports import KubeApi
+from onezone_operator.kube.reader import KubeReader
 
-__all__ = ["KubeApi", "KubeClient"]
+__all__ = ["KubeApi", "KubeClient", "KubeReader"]

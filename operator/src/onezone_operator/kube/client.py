@@ -59,18 +59,21 @@ class KubeClient:
         """
         configuration = Configuration()
         try:
-            if _SERVICE_ACCOUNT.exists():  # noqa: ASYNC240 - once, at start
-                config.load_incluster_config(  # type: ignore[no-untyped-call]
-                    client_configuration=configuration
-                )
-            else:
-                await config.load_kube_config(  # type: ignore[no-untyped-call]
-                    client_configuration=configuration, persist_config=False
-                )
+            await self._log_in(configuration)
         except config.ConfigException as error:
             raise OperatorError(f"no way to log in to Kubernetes: {error}") from error
         self._client = ApiClient(configuration=configuration)
         return self
+
+    async def _log_in(self, configuration: Configuration) -> None:
+        if _SERVICE_ACCOUNT.exists():  # noqa: ASYNC240 - once, at start
+            config.load_incluster_config(  # type: ignore[no-untyped-call]
+                client_configuration=configuration
+            )
+        else:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                client_configuration=configuration, persist_config=False
+            )
 
     async def __aexit__(
         self,
@@ -141,6 +144,11 @@ class KubeClient:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         await self._call("DELETE", KINDS[kind].path(namespace, name), body=options)
 
+    def _require(self) -> ApiClient:
+        if self._client is None:
+            raise RuntimeError("KubeClient is used outside of its context")
+        return self._client
+
     async def _call(
         self,
         verb: str,
@@ -150,9 +158,8 @@ class KubeClient:
         query: list[tuple[str, str]] | None = None,
         content_type: str = "application/json",
     ) -> Manifest:
-        if self._client is None:
-            raise RuntimeError("KubeClient is used outside of its context")
-        request = await self._client.param_serialize(
+        client = self._require()
+        request = await client.param_serialize(
             verb,
             path,
             query_params=query or [],
@@ -161,7 +168,7 @@ class KubeClient:
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._client.call_api(*request, _request_timeout=self._timeout)
+            response = await client.call_api(*request, _request_timeout=self._timeout)
             data = await response.read()  # type: ignore[no-untyped-call]
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{verb} {path}: {type(error).__name__} {error}".rstrip()) from error
