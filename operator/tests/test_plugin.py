@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import signal
 import stat
 import sys
+import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -251,3 +254,13 @@ def test_tab_completes_commands_and_options(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["kubectl_complete-onezone", "logs", "zone", "--fo"])
     plugin.complete()
     assert capsys.readouterr().out.startswith("--follow")
+
+
+def test_installed_programs_are_these():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    scripts = tomllib.loads(text)["project"]["scripts"]
+    for name, function in (("kubectl-onezone", "main"), ("kubectl_complete-onezone", "complete")):
+        module, _, attribute = scripts[name].partition(":")
+        assert importlib.import_module(module) is plugin
+        assert attribute == function
+        assert callable(getattr(plugin, attribute))
