@@ -26,6 +26,7 @@ PROGRAMS = {
     "oneuser": ("oned.cli.oneuser", "oneuser"),
     "onegroup": ("oned.cli.onegroup", "onegroup"),
     "oneacl": ("oned.cli.oneacl", "oneacl"),
+    "onedb": ("oned.cli.onedb", "onedb"),
     "onezone-operator": ("onezone_operator.cli", "main"),
     "kubectl-onezone": ("onezone_operator.plugin.main", "main"),
 }

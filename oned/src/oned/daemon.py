@@ -203,7 +203,7 @@ def _settle_identity(
         )
     wanted = config.federation.server_id
     server_id = facts.server_id if wanted == "AUTO" else ServerId(wanted)
-    if server_id < 0:
+    if server_id < 0 and not facts.zone_uuid:
         raise ConfigError("SERVER_ID = AUTO needs a zone that knows this server: set its number")
     if not facts.zone_uuid or server_id != facts.server_id:
         if facts.server_id >= 0 and facts.zone_uuid:

@@ -24,7 +24,8 @@ EXIT_FAILURE = 1
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-def _default_path() -> Path:
+def default_config() -> Path:
+    """Where oned.conf is unless a command says otherwise."""
     location = os.environ.get("ONE_LOCATION")
     return Path(location) / "etc" / "oned.conf" if location else DEFAULT_PATH
 
@@ -34,7 +35,7 @@ _config_option = click.option(
     "--config",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=_default_path,
+    default=default_config,
     show_default="/etc/one/oned.conf",
     help="The server's oned.conf",
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 
 from oned.constants import OPENNEBULA_VERSION
-from oned.raft.types import Member
+from oned.errors import StorageError
+from oned.raft.types import Member, ServerId
 from oned.state import acl, counters
 from oned.state.callers import ONEADMIN, USERS_GROUP
-from oned.state.entry import Change, Statement
+from oned.state.entry import Change, Reader, Statement
 from oned.state.groups import Group
 from oned.state.users import User, stored_password
 from oned.state.zones import LOCAL_ZONE, Zone
@@ -81,6 +82,31 @@ def bootstrap_change(
     )
 
 
+def refounded(reader: Reader, server: Member | None) -> Change:
+    """The change that leaves ``server`` as the only one of a zone; None for a solo server.
+
+    Its id counts as given.
+    """
+    zone = Zone.load(reader, LOCAL_ZONE)
+    if zone is None:
+        raise StorageError("there is no zone in it")
+    zone.servers = {}
+    if server is None:
+        return Change((zone.update(),))
+    _register(zone, server)
+    return Change((zone.update(), counters.raise_to(counters.ZONE_SERVER, server.server_id)))
+
+
+def server_id_for(reader: Reader, name: str) -> ServerId:
+    """The id of the server with this name, or one that none ever had."""
+    zone = Zone.load(reader, LOCAL_ZONE)
+    known = zone.servers.values() if zone else ()
+    for server in known:
+        if server.get("NAME") == name:
+            return ServerId(int(server["ID"]))
+    return ServerId(counters.last_oid(reader, counters.ZONE_SERVER) + 1)
+
+
 def _user(oid: int, name: str, password: str, driver: str) -> User:
     template = Template()
     # Services sign their tokens with it; the value is made here and bound into the statement.
@@ -118,12 +144,16 @@ def _zone(endpoint: str, server: Member | None) -> Zone:
     zone = Zone(oid=LOCAL_ZONE, name=ZONE_NAME)
     zone.template.set("ENDPOINT", endpoint)
     if server:
-        zone.add_server(
-            server.server_id,
-            {
-                "NAME": server.name,
-                "ENDPOINT": server.endpoint,
-                "ENDPOINT_PEER": server.peer_endpoint,
-            },
-        )
+        _register(zone, server)
     return zone
+
+
+def _register(zone: Zone, server: Member) -> None:
+    zone.add_server(
+        server.server_id,
+        {
+            "NAME": server.name,
+            "ENDPOINT": server.endpoint,
+            "ENDPOINT_PEER": server.peer_endpoint,
+        },
+    )

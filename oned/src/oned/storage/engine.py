@@ -37,6 +37,9 @@ RejectedByTables = sqlite3.IntegrityError
 
 DriverError = sqlite3.Error
 
+FILES = ("-shm", "-wal", "")
+"""What SQLite adds to the names of a database's files; the database itself comes last."""
+
 COPIES_KEPT = 3
 """Databases put aside that are kept; older ones go, or they would fill the disk."""
 
@@ -89,6 +92,26 @@ def translated(error: BaseException, doing: str) -> StorageError:
     return StorageError(text)
 
 
+def lock(path: Path) -> int:
+    """Keep everybody else from the database ``path`` until the descriptor is closed.
+
+    Raises:
+        StorageError: another process has it.
+    """
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StorageError(f"another oned uses the database {path}") from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 class SQLiteEngine:
     """One SQLite file, locked to one daemon, in WAL mode.
 
@@ -131,7 +154,7 @@ class SQLiteEngine:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_file()
+        self._lock = lock(self.path)
         self._write_ahead_log_again()
         writer = self.connect()
         writer.execute("PRAGMA journal_mode=WAL")
@@ -176,15 +199,6 @@ class SQLiteEngine:
             os.fsync(wal)
         finally:
             os.close(wal)
-
-    def _lock_file(self) -> None:
-        self._lock = os.open(self._beside(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError(f"another oned uses the database {self.path}") from error
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, b"%d\n" % os.getpid())
 
     def _reserve(self) -> None:
         """Give the write-ahead log its space at once.
@@ -274,12 +288,12 @@ class SQLiteEngine:
             The new name; what was written ahead goes with it.
         """
         aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-        for suffix in ("-shm", "-wal", ""):
+        for suffix in FILES:
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(f"{aside}{suffix}")
         copies = path.parent.glob(f"{path.name}.damaged-*[0-9]")
         for old in sorted(copies)[:-COPIES_KEPT]:
-            for suffix in ("-shm", "-wal", ""):
+            for suffix in FILES:
                 Path(f"{old}{suffix}").unlink(missing_ok=True)
         return aside
 

@@ -53,7 +53,7 @@ class Mark:
         line = b"%08x %s" % (zlib.crc32(text), text)
         with contextlib.suppress(OSError):
             if self._file < 0:
-                self._file = os.open(_place(self._path), os.O_RDWR | os.O_CREAT, 0o600)
+                self._file = os.open(place(self._path), os.O_RDWR | os.O_CREAT, 0o600)
             os.pwrite(self._file, line.ljust(_BYTES), 0)
 
     def sync(self) -> None:
@@ -71,11 +71,12 @@ class Mark:
 def read(path: Path) -> Note | None:
     """The note beside the database ``path``; None when there is none, or none that is whole."""
     with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
-        checksum, _, text = _place(path).read_bytes().rstrip().partition(b" ")
+        checksum, _, text = place(path).read_bytes().rstrip().partition(b" ")
         if int(checksum, 16) == zlib.crc32(text):
             return msgspec.json.decode(text, type=Note)
     return None
 
 
-def _place(path: Path) -> Path:
+def place(path: Path) -> Path:
+    """Where the note of the database ``path`` stands."""
     return path.with_name(f"{path.name}.synced")

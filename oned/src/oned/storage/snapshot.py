@@ -116,6 +116,8 @@ def restore(connection: Connection, path: Path) -> Header:
             for table in tables.REPLICATED:
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             _restore_tables(connection, lines)
+            if file.read(1):  # reading the very end also compares the checksum there
+                raise StorageError(f"{path.name} goes on after its end")
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise StorageError(f"{path.name} is not a whole snapshot: {error}") from error
     return header

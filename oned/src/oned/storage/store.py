@@ -327,6 +327,21 @@ class Store(Reading):
         self._others = self._others_vote()
         self.table_versions.update(_REPLICATED)
 
+    def refound(
+        self, change: Change, *, zone_uuid: str, server_id: ServerId, configuration: Configuration
+    ) -> None:
+        """Make a zone of its own of the content that is here, with these servers alone."""
+        after = self.facts._replace(
+            zone_uuid=zone_uuid, server_id=server_id, base_configuration=configuration
+        )
+        with self._transaction():
+            for statement in change.statements:
+                self._writer.execute(statement.sql, statement.parameters)
+            after = self._save(after)
+        self.facts = after
+        self._others = self._others_vote()
+        self.table_versions.update(_REPLICATED)
+
     def adopt(self, *, zone_uuid: str, server_id: ServerId, hard_state: HardState) -> None:
         """Become the server that the zone's leader says this is.
 
