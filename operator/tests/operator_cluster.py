@@ -102,14 +102,18 @@ class Cluster:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         self._begin(f"apply {kind} {name}", writes=True)
         assert manifest["apiVersion"] == KINDS[kind].api_version
+        live = self.objects.get((kind, name))
+        manifest = _copy(manifest)
+        version = manifest["metadata"].pop("resourceVersion", None)
+        if version is not None and (live is None or version != live["metadata"]["resourceVersion"]):
+            raise Conflict(name)
         if kind == "StatefulSet":
             self.check_resize(manifest["spec"]["replicas"])
-        live = self.objects.get((kind, name))
         if live is None:
-            self.put(kind, name, _copy(manifest))
+            self.put(kind, name, manifest)
         else:
             changed = _copy(live)
-            _merge(changed, _copy(manifest))
+            _merge(changed, manifest)
             if changed != live:
                 self.objects[(kind, name)] = changed
                 self.touch(changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import pickle
 from collections.abc import Callable
@@ -213,10 +214,20 @@ def _check_route(world: World) -> None:
 
 
 def _check_pods(world: World) -> None:
-    """Each pod started with the present configuration, and none may make a database again."""
+    """Each pod started with the present configuration, and none may make a database again.
+
+    What was made once is what the zone was made with.
+    """
     data = world.objects[("ConfigMap", "zone-config")]["data"]
     assert data[naming.BOOTSTRAP_KEY] == ""
     peers = world.objects[("Secret", "zone-peers")]["data"]
+    authority = world.objects[("Secret", "zone-ca")]
+    password = world.objects[("Secret", "zone-auth")]["data"][naming.AUTH_KEY]
+    assert base64.b64decode(password).decode() == world.session
+    assert peers[naming.AUTHORITY_KEY] == authority["data"]["tls.crt"]
+    assert {disk.zone_uuid for disk in world.disks.values()} == {
+        authority["metadata"]["annotations"][naming.UUID_ANNOTATION]
+    }
     for (kind, name), pod in world.objects.items():
         if kind == "Pod":
             assert pod["config"] == data[naming.CONFIG_KEY]

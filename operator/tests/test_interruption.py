@@ -9,6 +9,7 @@ long after. ``operator_operations`` says what must hold; ``pytest -s`` prints a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import pickle
@@ -28,8 +29,9 @@ from operator_operations import (
     converge,
     prepare,
 )
-from operator_world import World
+from operator_world import Wire, World
 
+from onezone_operator.errors import OperatorError
 from onezone_operator.handlers import reconciler
 from onezone_operator.reconcile import plan
 from onezone_operator.reconcile.steps import (
@@ -44,6 +46,12 @@ from onezone_operator.reconcile.steps import (
 OUTAGES = (0, 1, 7)
 """Seconds without an operator: none at all, a moment, and long enough for everything else to
 happen meanwhile."""
+
+DELAYS = (1, 2, 4, 5)
+"""Passes of the next operator until the last call of the one before arrives."""
+
+REPAIR_PASSES_MAX = 4
+"""Passes in which what a late call changed back is put right again."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +121,39 @@ async def test_killed_at_every_call(operation):
         f"\n{operation.name}: {len(course.requests)} calls, {writes} of them write, {runs} runs; "
         f"converged after {course.passes} passes undisturbed, at most {worst} killed"
     )
+
+
+async def run_late(course: Course, call: int, delay: int) -> None:
+    """Kill the operator at this call, and let the call arrive when the next one is at work."""
+    before, world = course.world_before(call)
+    wire = Wire(world)
+    world.start_operator_on(wire)
+    world.cut_before = call
+    await world.run_pass()
+    assert world.cuts == 1
+    for _ in range(delay):
+        with contextlib.suppress(OperatorError):
+            await world.run_pass()
+        world.step()
+    try:
+        await wire.deliver()
+        await converge(world, course.passes + RECOVERY_PASSES_MAX + REPAIR_PASSES_MAX - before)
+        await check_end(world)
+    except AssertionError as error:
+        request = course.requests[call - 1]
+        text = f"call {call} ({request}) arrived {delay} passes late: {error}"
+        raise AssertionError(text) from error
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name.replace(" ", "-"))
+async def test_last_call_arrives_late(operation):
+    course = await run_undisturbed(operation)
+    for call, request in enumerate(course.requests, start=1):
+        if request.startswith(READING):
+            continue
+        # What is in a Secret is made once, so that all delays matter.
+        for delay in DELAYS if " Secret" in request else (DELAYS[call % len(DELAYS)],):
+            await run_late(course, call, delay)
 
 
 def _pod_before_member(step: Step) -> Step:
