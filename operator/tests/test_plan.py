@@ -425,8 +425,9 @@ def test_template_that_the_controller_has_not_seen_is_no_reason():
     observed = build_observed(ZONE)
     statefulset = replace(observed.statefulset, is_current=False)
     old = tuple(build_pod(each, revision="old") for each in range(3))
-    step = step_of(ZONE, replace(observed, pods=old, statefulset=statefulset))
-    assert isinstance(step, Nothing)
+    behind = replace(observed, pods=old, statefulset=statefulset)
+    # Nor is it convergence: a user who waits for that would be told too early.
+    assert wait_reason(ZONE, behind) == "StatefulSetNotObserved"
 
 
 def test_server_that_is_away_is_said():

@@ -138,6 +138,14 @@ def test_wrong_route_is_dated():
     assert condition.message == "the leader Service leads to zone-9, not to zone-0"
 
 
+def test_template_that_is_about_to_change_is_not_in_sync():
+    """The status is written first: whoever waits for ConfigInSync must not be let through."""
+    before = build_zone()
+    wanted = build_zone(image="example.org/oned:2")
+    condition = status_of(wanted, build_observed(before)).condition("ConfigInSync")
+    assert (condition.status, condition.reason) == ("False", "OlderTemplate")
+
+
 def test_older_template_and_volumes_that_differ_are_told():
     zone = build_zone()
     old = tuple(build_pod(each, revision="old") for each in range(3))

@@ -18,6 +18,7 @@ from onezone_operator.kube.apply import (
     annotate_secret,
     apply_objects,
     apply_secret,
+    create_secret,
     delete_pod,
     read_secret,
     set_secret_owner,
@@ -85,7 +86,7 @@ class Executor:
             case IssueCertificates(servers=servers):
                 await self._issue_certificates(servers)
             case ApplyObjects(manifests=manifests):
-                await apply_objects(self.kube, manifests)
+                await apply_objects(self.kube, manifests, seen=self.observed.objects)
             case RecordBootstrap():
                 await annotate_secret(
                     self.kube,
@@ -98,7 +99,7 @@ class Executor:
             case RemoveMember():
                 await self._remove_member(step)
             case SetReplicas(manifest=manifest):
-                await apply_objects(self.kube, (manifest,))
+                await apply_objects(self.kube, (manifest,), seen=self.observed.objects)
             case ReplacePod():
                 await self._replace_pod(step)
             case RepairRoute():
@@ -114,11 +115,13 @@ class Executor:
         annotations = {naming.UUID_ANNOTATION: zone_uuid}
         if step.bootstrapped:
             annotations[naming.BOOTSTRAPPED_ANNOTATION] = "true"
-        await apply_secret(
+        name = naming.authority_secret_name(self.zone.name)
+        await create_secret(
             self.kube,
             self.zone,
-            naming.authority_secret_name(self.zone.name),
+            name,
             create_authority(zone_uuid),
+            live=self.observed.objects.get(("Secret", name)),
             annotations=annotations,
             kind="kubernetes.io/tls",
         )
@@ -126,8 +129,13 @@ class Executor:
     async def _create_credentials(self, *, owned: bool) -> None:
         name = naming.auth_secret_name(self.zone.name)
         text = f"oneadmin:{secrets.token_urlsafe(_PASSWORD_BYTES)}"
-        await apply_secret(
-            self.kube, self.zone, name, {naming.AUTH_KEY: text.encode()}, owned=owned
+        await create_secret(
+            self.kube,
+            self.zone,
+            name,
+            {naming.AUTH_KEY: text.encode()},
+            live=self.observed.objects.get(("Secret", name)),
+            owned=owned,
         )
 
     async def _issue_certificates(self, servers: tuple[str, ...]) -> None:

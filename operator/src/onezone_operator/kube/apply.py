@@ -14,7 +14,7 @@ from onezone_operator import naming
 from onezone_operator.errors import Conflict, FactsChanged, NotFound
 from onezone_operator.kube.observe import secret_data
 from onezone_operator.kube.ports import KubeApi
-from onezone_operator.models.observed import Manifest
+from onezone_operator.models.observed import Manifest, ObjectKey
 from onezone_operator.models.onezone import OneZone, OneZoneStatus
 from onezone_operator.resources.metadata import build_metadata
 
@@ -22,6 +22,7 @@ __all__ = [
     "annotate_secret",
     "apply_objects",
     "apply_secret",
+    "create_secret",
     "delete_pod",
     "read_secret",
     "set_secret_owner",
@@ -30,10 +31,29 @@ __all__ = [
 ]
 
 
-async def apply_objects(kube: KubeApi, manifests: tuple[Manifest, ...]) -> None:
-    """Apply in order: what comes later may need what comes before."""
+async def apply_objects(
+    kube: KubeApi, manifests: tuple[Manifest, ...], *, seen: Mapping[ObjectKey, Manifest]
+) -> None:
+    """Apply in order: what comes later may need what comes before.
+
+    A StatefulSet is changed only if it still is what was seen: with a number of pods that arrives
+    late, from an operator that was killed, it would take the pod of a server that became a member
+    meanwhile.
+
+    Raises:
+        FactsChanged: the StatefulSet changed meanwhile.
+    """
     for manifest in manifests:
-        await kube.apply(manifest, manager=naming.FIELD_MANAGER)
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        if manifest["kind"] != "StatefulSet" or key not in seen:
+            await kube.apply(manifest, manager=naming.FIELD_MANAGER)
+            continue
+        version = {"resourceVersion": seen[key]["metadata"]["resourceVersion"]}
+        conditional = {**manifest, "metadata": {**manifest["metadata"], **version}}
+        try:
+            await kube.apply(conditional, manager=naming.FIELD_MANAGER)
+        except Conflict as error:
+            raise FactsChanged("the StatefulSet changed meanwhile") from error
 
 
 async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> dict[str, bytes] | None:
@@ -54,7 +74,7 @@ async def apply_secret(
     annotations: dict[str, str] | None = None,
     kind: str = "Opaque",
 ) -> None:
-    """Write a Secret whole.
+    """Write a Secret whole, over what is there.
 
     Args:
         kube: the API.
@@ -65,17 +85,69 @@ async def apply_secret(
         annotations: beside the usual metadata.
         kind: type of the Secret.
     """
+    manifest = _build_secret(zone, name, values, owned=owned, annotations=annotations, kind=kind)
+    await kube.apply(manifest, manager=naming.SECRET_FIELD_MANAGER)
+
+
+async def create_secret(
+    kube: KubeApi,
+    zone: OneZone,
+    name: str,
+    values: Mapping[str, bytes],
+    *,
+    live: Manifest | None,
+    owned: bool = True,
+    annotations: dict[str, str] | None = None,
+    kind: str = "Opaque",
+) -> None:
+    """Write a Secret that is made once: never over one that was not seen.
+
+    What is in it cannot be made a second time. A call of an operator that was killed may arrive
+    when the next one has made the Secret already, and servers live by it.
+
+    Args:
+        kube: the API.
+        zone: whose it is.
+        name: of the Secret.
+        values: all of them.
+        live: the useless Secret of this name that was seen, None if there was none.
+        owned: whether it goes when the OneZone goes.
+        annotations: beside the usual metadata.
+        kind: type of the Secret.
+
+    Raises:
+        FactsChanged: it was made or changed meanwhile.
+    """
+    manifest = _build_secret(zone, name, values, owned=owned, annotations=annotations, kind=kind)
+    try:
+        if live is None:
+            await kube.create(manifest, manager=naming.SECRET_FIELD_MANAGER)
+            return
+        manifest["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+        await kube.apply(manifest, manager=naming.SECRET_FIELD_MANAGER)
+    except Conflict as error:
+        raise FactsChanged(f"Secret {name} was made meanwhile") from error
+
+
+def _build_secret(
+    zone: OneZone,
+    name: str,
+    values: Mapping[str, bytes],
+    *,
+    owned: bool,
+    annotations: dict[str, str] | None,
+    kind: str,
+) -> Manifest:
     metadata = build_metadata(zone, name, annotations=annotations)
     if not owned:
         del metadata["ownerReferences"]
-    manifest = {
+    return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata,
         "type": kind,
         "data": {key: base64.b64encode(value).decode() for key, value in values.items()},
     }
-    await kube.apply(manifest, manager=naming.SECRET_FIELD_MANAGER)
 
 
 async def annotate_secret(

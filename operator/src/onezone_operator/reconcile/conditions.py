@@ -13,6 +13,7 @@ from onezone_operator.reconcile.rollout import outdated_pods
 from onezone_operator.reconcile.routing import route_difference
 from onezone_operator.reconcile.seed import is_bootstrapped
 from onezone_operator.reconcile.steps import (
+    ApplyObjects,
     Nothing,
     Step,
     Wait,
@@ -64,7 +65,7 @@ def judge(
         "AllServersReady": servers,
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
-        "ConfigInSync": _config_in_sync(zone, observed),
+        "ConfigInSync": _config_in_sync(zone, observed, step),
         "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
@@ -162,7 +163,7 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
     return Verdict("False", "Healthy")
 
 
-def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
+def _config_in_sync(zone: OneZone, observed: ObservedZone, step: Step) -> Verdict:
     statefulset = observed.statefulset
     live = observed.objects.get(("StatefulSet", zone.name))
     if statefulset is None or live is None:
@@ -175,6 +176,11 @@ def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
     if observed.contested:
         names = ", ".join(sorted(f"{kind} {name}" for kind, name in observed.contested))
         return Verdict("False", "ObjectsContested", f"Someone keeps changing {names}")
+    if isinstance(step, ApplyObjects) and any(
+        each["kind"] == "StatefulSet" for each in step.manifests
+    ):
+        # The status is written before the step: the pods are all alike, but not of this spec.
+        return Verdict("False", "OlderTemplate", "The StatefulSet is about to be changed")
     if not statefulset.is_current:
         # Its controller is a moment behind, perhaps only by a number of pods.
         known = zone.status.condition("ConfigInSync")

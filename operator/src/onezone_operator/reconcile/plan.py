@@ -161,5 +161,11 @@ def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) ->
             return Wait(
                 "ServerNotReady", f"Waiting until {member.name} is back{trouble}", is_trouble=True
             )
+    if observed.statefulset is not None and not observed.statefulset.is_current:
+        # Whether pods are of an older template is not known yet: the roll may be still to come.
+        return Wait(
+            "StatefulSetNotObserved",
+            "Waiting until the StatefulSet's controller has seen the last change",
+        )
     servers = len(diagnosis.members)
     return Nothing("AsDesired", f"{servers} of {zone.spec.replicas} servers, all healthy")

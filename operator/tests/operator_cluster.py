@@ -1,0 +1,336 @@
+"""A model of Kubernetes: the API that the operator calls, and the controllers behind it.
+
+Every call, reading or writing, has a number. At a given one the operator's process ends: before
+the call takes effect, or after it, when the answer is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from onezone_operator import naming
+from onezone_operator.errors import Conflict, NotFound
+from onezone_operator.kube.ports import KINDS
+from onezone_operator.resources.metadata import digest
+
+ZONE = "zone"
+NAMESPACE = "front"
+READING = ("get", "list", "read")
+
+
+class CutOffError(BaseException):
+    """The operator's process ended here."""
+
+
+class ViolationError(AssertionError):
+    """Something happened that must never happen."""
+
+
+@dataclass
+class Disk:
+    """What is on a server's volume."""
+
+    initialised: bool = False
+    zone_uuid: str = ""
+    commit: int = 0
+
+
+@dataclass
+class Cluster:
+    """Objects, and what Kubernetes itself does with them: pods and claims of a StatefulSet."""
+
+    objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    disks: dict[str, Disk] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    """Servers whose process does not answer."""
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    pod_stays: int = 0
+    """Ticks that a pod takes to go, and a claim that is deleted."""
+    controller_takes: int = 0
+    """Ticks in which the StatefulSet's controller does nothing, after each in which it does."""
+    calls: int = 0
+    """Calls that write."""
+    writes: int = 0
+    """Objects that were changed."""
+    requests: list[str] = field(default_factory=list)
+    """Every call, reading ones too: those begin with ``READING``."""
+    cut_before: int | None = None
+    cut_after: int | None = None
+    is_dead: bool = False
+    cuts: int = 0
+    """How often the operator was cut off."""
+    _number: int = 0
+    _controller_rests: int = 0
+
+    def running(self) -> set[str]:
+        """Servers whose process runs."""
+        return {
+            name
+            for (kind, name), pod in self.objects.items()
+            if kind == "Pod" and name not in self.down and "going" not in pod
+        }
+
+    # The API: KubeApi. What was read is not copied, since a write makes another object of it.
+
+    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        assert namespace == NAMESPACE
+        self._begin(f"get {kind} {name}")
+        live = self.objects.get((kind, name))
+        self._end()
+        if live is None:
+            raise NotFound(f"{kind} {name}")
+        return live
+
+    async def list_objects(
+        self, kind: str, namespace: str, *, selector: str
+    ) -> list[dict[str, Any]]:
+        assert namespace == NAMESPACE
+        self._begin(f"list {kind}")
+        self._end()
+        key, _, value = selector.partition("=")
+        return [
+            live
+            for (each, _), live in self.objects.items()
+            if each == kind and (live["metadata"].get("labels") or {}).get(key) == value
+        ]
+
+    async def apply(self, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+        assert manager
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        self._begin(f"apply {kind} {name}", writes=True)
+        assert manifest["apiVersion"] == KINDS[kind].api_version
+        live = self.objects.get((kind, name))
+        manifest = _copy(manifest)
+        version = manifest["metadata"].pop("resourceVersion", None)
+        if version is not None and (live is None or version != live["metadata"]["resourceVersion"]):
+            raise Conflict(name)
+        if kind == "StatefulSet":
+            self.check_resize(manifest["spec"]["replicas"])
+        if live is None:
+            self.put(kind, name, manifest)
+        else:
+            changed = _copy(live)
+            _merge(changed, manifest)
+            if changed != live:
+                self.objects[(kind, name)] = changed
+                self.touch(changed)
+        self._end()
+        return self.objects[(kind, name)]
+
+    async def create(self, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+        assert manager
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        self._begin(f"create {kind}", writes=True)
+        if (kind, name) in self.objects:
+            raise Conflict(name)
+        if kind != "Event":
+            self.put(kind, name, _copy(manifest))
+        self._end()
+        return manifest
+
+    async def patch(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        change: dict[str, Any],
+        *,
+        manager: str,
+        subresource: str | None = None,
+    ) -> dict[str, Any]:
+        assert manager
+        assert namespace == NAMESPACE
+        self._begin(f"patch {kind} {name}", writes=True)
+        live = self.objects.get((kind, name))
+        if live is None:
+            raise NotFound(name)
+        change = _copy(change)
+        version = change.get("metadata", {}).pop("resourceVersion", None)
+        if version is not None and version != live["metadata"]["resourceVersion"]:
+            raise Conflict(name)
+        if kind == naming.KIND:
+            assert subresource == "status"
+        changed = self.objects[(kind, name)] = _copy(live)
+        _merge_patch(changed, change)
+        self.touch(changed, spec=subresource is None)
+        self._end()
+        return changed
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        assert (kind, namespace) == ("Pod", NAMESPACE)
+        self._begin(f"delete {kind} {name}", writes=True)
+        pod = self.objects.get((kind, name))
+        if pod is None:
+            raise NotFound(name)
+        if pod["metadata"]["uid"] != uid:
+            raise Conflict(name)
+        self.check_delete(name)
+        self._terminate(name)
+        self._end()
+
+    def check_resize(self, replicas: int) -> None:
+        """Raise if this number of pods breaks something."""
+
+    def check_delete(self, name: str) -> None:
+        """Raise if the loss of this pod breaks something."""
+
+    # The controllers
+
+    def run_statefulset(self) -> None:
+        """Make claims and pods that are missing, let pods go that are too many."""
+        live = self.objects.get(("StatefulSet", ZONE))
+        self._controller_rests -= 1
+        if live is None or self._controller_rests >= 0:
+            return
+        self._controller_rests = self.controller_takes
+        revision = digest(live["spec"]["template"])
+        live["status"] = {
+            "observedGeneration": live["metadata"]["generation"],
+            "updateRevision": revision,
+        }
+        wanted = {f"{ZONE}-{ordinal}" for ordinal in range(live["spec"]["replicas"])}
+        policy = live["spec"].get("persistentVolumeClaimRetentionPolicy", {})
+        for (kind, name), pod in list(self.objects.items()):
+            if kind == "Pod" and name not in wanted and "going" not in pod:
+                if policy.get("whenScaled") == "Delete":
+                    self._claim(name)["condemned"] = True
+                self._terminate(name)
+        for name in sorted(wanted):
+            claim = f"{naming.DATA_VOLUME}-{name}"
+            if ("PersistentVolumeClaim", claim) not in self.objects:
+                template = live["spec"]["volumeClaimTemplates"][0]["metadata"]
+                self.put("PersistentVolumeClaim", claim, {"metadata": _copy(template)})
+                self.disks[name] = Disk()
+            # A claim of an earlier pod that is about to go is waited for.
+            if ("Pod", name) not in self.objects and "condemned" not in self._claim(name):
+                self._make_pod(name, live["spec"]["template"], revision)
+
+    def _make_pod(self, name: str, template: dict[str, Any], revision: str) -> None:
+        labels = {**template["metadata"]["labels"], naming.REVISION_LABEL: revision}
+        config = self.objects[("ConfigMap", naming.config_map_name(ZONE))]["data"]
+        pod = {
+            "metadata": {
+                "labels": labels,
+                "creationTimestamp": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
+            "spec": {"nodeName": "node"},
+            "status": {"podIP": f"10.0.0.{self._next()}"},
+            # What a server reads once, when it starts.
+            "bootstrap": config[naming.BOOTSTRAP_KEY],
+            "config": config[naming.CONFIG_KEY],
+        }
+        self.put("Pod", name, pod)
+
+    def run_pods(self, ready: set[str]) -> None:
+        """Pods and claims that are going go; the others are ready or not."""
+        for (kind, name), live in list(self.objects.items()):
+            if "going" in live:
+                live["going"] -= 1
+                if live["going"] < 0:
+                    del self.objects[(kind, name)]
+                    self._gone(kind, name)
+            elif kind == "Pod":
+                state = "True" if name in ready else "False"
+                live["status"]["conditions"] = [{"type": "Ready", "status": state}]
+
+    def _gone(self, kind: str, name: str) -> None:
+        if kind == "PersistentVolumeClaim":
+            self.disks.pop(name.removeprefix(f"{naming.DATA_VOLUME}-"), None)
+            return
+        claim = self.objects.get(("PersistentVolumeClaim", f"{naming.DATA_VOLUME}-{name}"))
+        if claim is not None and "condemned" in claim:
+            claim["going"] = self.pod_stays
+            claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    def _claim(self, name: str) -> dict[str, Any]:
+        return self.objects[("PersistentVolumeClaim", f"{naming.DATA_VOLUME}-{name}")]
+
+    def _terminate(self, name: str) -> None:
+        pod = self.objects[("Pod", name)]
+        pod["going"] = self.pod_stays
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    # What others do
+
+    def lose_volume(self, name: str) -> None:
+        """The volume and the pod are gone; the StatefulSet makes both again."""
+        self.objects.pop(("PersistentVolumeClaim", f"{naming.DATA_VOLUME}-{name}"), None)
+        self.objects.pop(("Pod", name), None)
+        self.disks.pop(name, None)
+
+    def kill_pod(self, name: str) -> None:
+        self.objects.pop(("Pod", name), None)
+
+    def scale_statefulset(self, replicas: int) -> None:
+        """What a meddler does."""
+        live = self.objects[("StatefulSet", ZONE)]
+        live["spec"]["replicas"] = replicas
+        self.touch(live)
+
+    # Bookkeeping
+
+    def put(self, kind: str, name: str, content: dict[str, Any]) -> None:
+        content.setdefault("metadata", {})
+        number = self._next()
+        content["metadata"] |= {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"uid-{number}",
+            "generation": 1,
+            "resourceVersion": str(number),
+        }
+        self.objects[(kind, name)] = content
+
+    def touch(self, live: dict[str, Any], *, spec: bool = True) -> None:
+        self.writes += 1
+        live["metadata"]["resourceVersion"] = str(self._next())
+        if spec:
+            live["metadata"]["generation"] += 1
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _begin(self, request: str, *, writes: bool = False) -> None:
+        """A call reaches the server, unless the operator ended before."""
+        if self.is_dead:
+            raise CutOffError
+        self.requests.append(request)
+        self.calls += writes
+        if len(self.requests) == self.cut_before:
+            self._cut()
+
+    def _end(self) -> None:
+        """A call was carried out; its answer does not reach an operator that ended."""
+        if len(self.requests) == self.cut_after:
+            self._cut()
+
+    def _cut(self) -> None:
+        self.is_dead, self.cuts = True, self.cuts + 1
+        raise CutOffError
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _merge(live: dict[str, Any], change: dict[str, Any]) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(live.get(key), dict) and key != "data":
+            _merge(live[key], value)
+        else:
+            live[key] = value
+
+
+def _merge_patch(live: dict[str, Any], change: dict[str, Any]) -> None:
+    for key, value in change.items():
+        if value is None:
+            live.pop(key, None)
+        elif isinstance(value, dict):
+            live.setdefault(key, {})
+            _merge_patch(live[key], value)
+        else:
+            live[key] = value

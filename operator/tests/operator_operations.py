@@ -1,0 +1,255 @@
+"""Operations on a zone as users start them, and what must hold while and after they run."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from operator_cluster import ZONE, ViolationError
+from operator_world import World
+
+from onezone_operator import naming
+from onezone_operator.errors import OperatorError
+
+UNDISTURBED_PASSES_MAX = 60
+"""An operation that nobody cuts off converges within so many passes."""
+
+RECOVERY_PASSES_MAX = 3
+"""A killed operator costs at most so many passes more: the one that was cut off, and those in which
+the next one waits for what the first has begun."""
+
+IDLE_PASSES = 2
+"""Passes after convergence in which nothing may be written."""
+
+DELETED = {"storage": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete"}}}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A change of a zone of ``servers`` (0: none yet), made by ``start``."""
+
+    name: str
+    servers: int
+    start: Callable[[World], None]
+
+
+def _declare(**spec: object) -> Callable[[World], None]:
+    return lambda world: world.declare(**spec)
+
+
+def _fail_over_without_hook(world: World) -> None:
+    world.hook_works = False
+    world.kill_pod(f"{ZONE}-0")
+
+
+def _roll_without_hook(world: World) -> None:
+    world.hook_works = False
+    world.declare(image="oned:2")
+
+
+OPERATIONS = (
+    Operation("make a new zone", 0, _declare(replicas=1, **DELETED)),
+    Operation("grow 1 to 3", 1, _declare(replicas=3)),
+    Operation("grow 3 to 5", 3, _declare(replicas=5)),
+    Operation("shrink 3 to 1", 3, _declare(replicas=1)),
+    Operation("shrink 5 to 3", 5, _declare(replicas=3)),
+    Operation("roll the image", 3, _declare(image="oned:2")),
+    Operation("roll resources", 3, _declare(resources={"requests": {"cpu": "1"}})),
+    Operation("roll the configuration", 3, _declare(logLevel="debug")),
+    Operation("replace the leader's volume", 3, lambda world: world.lose_volume(f"{ZONE}-0")),
+    Operation("replace a follower's volume", 3, lambda world: world.lose_volume(f"{ZONE}-1")),
+    Operation("repair the route", 3, _fail_over_without_hook),
+    Operation("roll without a hook", 3, _roll_without_hook),
+)
+
+
+async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int = 0) -> bytes:
+    """The world right after the operation was started.
+
+    Args:
+        operation: which.
+        ticks: how slow pods, claims and changes of the server set are.
+        controller_takes: how slow the StatefulSet's controller is.
+    """
+    world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
+    if operation.servers:
+        world.declare(replicas=operation.servers, **DELETED)
+        for _ in range(UNDISTURBED_PASSES_MAX):
+            await world.run_pass()
+            world.step()
+        assert world.is_as_desired()
+    operation.start(world)
+    world.requests.clear()
+    return pickle.dumps(world)
+
+
+class Observer:
+    """Looks at a world after each pass and each second."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ids = {member.name: member.id for member in world.members}
+        self.wanted = int(world.zone().spec.replicas)
+
+    def look(self) -> None:
+        """What must hold at any moment.
+
+        Raises:
+            ViolationError: it does not.
+        """
+        world = self.world
+        if not world.members:
+            return
+        if not world.has_quorum():
+            raise ViolationError("the quorum is lost")
+        running = world.running()
+        away = [member.name for member in world.members if member.name not in running]
+        if len(away) > 1:
+            raise ViolationError(f"more than one server is away: {', '.join(away)}")
+        now = {member.name: member.id for member in world.members}
+        for name, number in self.ids.items():
+            ordinal = naming.server_ordinal(ZONE, name)
+            assert ordinal is not None
+            if ordinal < self.wanted and now.get(name) != number:
+                raise ViolationError(f"member {name} was lost")
+        # Whoever was added meanwhile is a member like any other.
+        self.ids |= now
+
+
+async def converge(
+    world: World,
+    passes_max: int,
+    *,
+    outage: int = 0,
+    before_pass: Callable[[World], None] = lambda _: None,
+) -> int:
+    """Run passes until all is as desired, then idle ones; how many the first took.
+
+    Args:
+        world: where the operator works, and may be cut off.
+        passes_max: bound of the passes.
+        outage: seconds until the next operator starts after one was cut off.
+        before_pass: called before each.
+    """
+    observer = Observer(world)
+    for passes in range(1, passes_max + 1):
+        before_pass(world)
+        outcome = None
+        with contextlib.suppress(OperatorError):
+            outcome = await world.run_pass()
+        if outcome is not None:
+            check_truth(world)
+        observer.look()
+        for _ in range(outage if world.has_no_operator() else 1):
+            world.step()
+            observer.look()
+        # A status that was written before the operator was killed may be out of date.
+        if outcome is not None and world.is_as_desired():
+            return passes
+    status = world.zone().status
+    raise ViolationError(f"not converged: {status.plan} {world.members}")
+
+
+def check_truth(world: World) -> None:
+    """A pass that was finished tells nobody to go on before it is time."""
+    if world.says_converged() and not world.is_converged():
+        raise ViolationError(f"called converged: {world.zone().status.plan} {world.members}")
+    if world.says_in_sync() and not world.is_in_sync():
+        raise ViolationError("pods of an older template are said to be of the present one")
+
+
+async def check_end(world: World) -> None:
+    """Nothing is left over, nothing is missing, and nothing is written any more."""
+    wanted = world.zone().spec.replicas
+    names = {f"{ZONE}-{ordinal}" for ordinal in range(wanted)}
+    # The claim of a pod that is gone takes a moment more.
+    for _ in range(world.pod_stays + 2):
+        world.step()
+    before = world.writes, world.calls
+    for _ in range(IDLE_PASSES):
+        await world.run_pass()
+        world.step(2)
+    assert (world.writes, world.calls) == before, "a zone at rest is written"
+    assert world.is_as_desired()
+    assert {member.name for member in world.voters()} == names
+    assert len(world.members) == wanted
+    assert world.zones_made == 1
+    assert set(world.objects) == _objects(names)
+    assert set(world.disks) == names
+    _check_route(world)
+    _check_pods(world)
+    _check_status(world)
+
+
+def _objects(names: set[str]) -> set[tuple[str, str]]:
+    """All objects that there shall be."""
+    return {
+        (naming.KIND, ZONE),
+        ("Secret", "zone-auth"),
+        ("Secret", "zone-ca"),
+        ("Secret", "zone-peers"),
+        ("ServiceAccount", "zone"),
+        ("Role", "zone"),
+        ("RoleBinding", "zone"),
+        ("ConfigMap", "zone-config"),
+        ("Service", "zone"),
+        ("Service", "zone-any"),
+        ("Service", "zone-servers"),
+        ("EndpointSlice", "zone-leader"),
+        ("PodDisruptionBudget", "zone"),
+        ("StatefulSet", "zone"),
+        *(("Pod", name) for name in names),
+        *(("PersistentVolumeClaim", f"data-{name}") for name in names),
+    }
+
+
+def _check_route(world: World) -> None:
+    live = world.objects[("EndpointSlice", "zone-leader")]
+    leader = world.objects[("Pod", str(world.leader))]
+    assert [each["addresses"] for each in live["endpoints"]] == [[leader["status"]["podIP"]]]
+    assert live["metadata"]["annotations"][naming.TERM_ANNOTATION] == str(world.term)
+
+
+def _check_pods(world: World) -> None:
+    """Each pod started with the present configuration, and none may make a database again.
+
+    What was made once is what the zone was made with.
+    """
+    data = world.objects[("ConfigMap", "zone-config")]["data"]
+    assert data[naming.BOOTSTRAP_KEY] == ""
+    peers = world.objects[("Secret", "zone-peers")]["data"]
+    authority = world.objects[("Secret", "zone-ca")]
+    password = world.objects[("Secret", "zone-auth")]["data"][naming.AUTH_KEY]
+    assert base64.b64decode(password).decode() == world.session
+    assert peers[naming.AUTHORITY_KEY] == authority["data"]["tls.crt"]
+    assert {disk.zone_uuid for disk in world.disks.values()} == {
+        authority["metadata"]["annotations"][naming.UUID_ANNOTATION]
+    }
+    for (kind, name), pod in world.objects.items():
+        if kind == "Pod":
+            assert pod["config"] == data[naming.CONFIG_KEY]
+            assert {f"{name}.crt", f"{name}.key"} <= set(peers)
+
+
+def _check_status(world: World) -> None:
+    zone = world.zone()
+    status = zone.status
+    conditions = {each.type: each.status for each in status.conditions}
+    assert conditions == {
+        "Ready": "True",
+        "Quorate": "True",
+        "LeaderElected": "True",
+        "RoutingInSync": "True",
+        "AllServersReady": "True",
+        "Progressing": "False",
+        "Degraded": "False",
+        "ConfigInSync": "True",
+        "BackupReady": "Unknown",
+        "Paused": "False",
+    }
+    assert status.observed_generation == zone.metadata.generation
+    assert (status.replicas, status.leader) == (zone.spec.replicas, world.leader)
+    assert status.bootstrapped

@@ -1,0 +1,240 @@
+"""A model of a zone's servers: members, votes, leader, and the API that the operator calls."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+from operator_cluster import NAMESPACE, ZONE, Cluster, Disk, ViolationError
+
+from onezone_operator import naming
+from onezone_operator.errors import ZoneRefused, ZoneUnreachable
+from onezone_operator.models.observed import Member, ServerReport
+
+
+@dataclass
+class RaftMember:
+    id: int
+    name: str
+    voter: bool = False
+    caught_up_in: int = 2
+
+
+@dataclass
+class Servers(Cluster):
+    """The servers in the pods of a cluster. Clients write all the time."""
+
+    members: list[RaftMember] = field(default_factory=list)
+    leader: str | None = None
+    term: int = 0
+    commit: int = 0
+    """The last entry that a client was told of."""
+    hook_works: bool = True
+    zones_made: int = 0
+    session: str = ""
+    """oneadmin's name and password, as they were when the zone was made."""
+    refusal: str = ""
+    """What every change of the server set is refused with."""
+    commit_takes: int = 0
+    """Ticks until a change of the server set is committed."""
+    is_late: bool = False
+    """The call arrives long after it was made."""
+    _unsettled: int = 0
+    _leading_pod: str = ""
+    _ids: int = 0
+
+    def voters(self) -> list[RaftMember]:
+        return [member for member in self.members if member.voter]
+
+    def has_quorum(self, members: list[RaftMember] | None = None, without: str = "") -> bool:
+        voters = self.voters() if members is None else members
+        up = [m for m in voters if m.name in self.running() and m.name != without and self._has(m)]
+        return len(up) >= len(voters) // 2 + 1
+
+    def _has(self, member: RaftMember) -> bool:
+        return self.disks.get(member.name, Disk()).initialised
+
+    def _session_of_secret(self) -> str:
+        data = self.objects[("Secret", naming.auth_secret_name(ZONE))]["data"]
+        return base64.b64decode(data[naming.AUTH_KEY]).decode()
+
+    def _uid(self, name: str) -> str:
+        return str(self.objects[("Pod", name)]["metadata"]["uid"])
+
+    def run_servers(self) -> None:
+        """The server that may makes the zone's database, from its certificate's uuid."""
+        for name in sorted(self.running()):
+            disk = self.disks[name]
+            pod = self.objects[("Pod", name)]
+            if disk.initialised or pod["bootstrap"] != name:
+                continue
+            authority = self.objects[("Secret", naming.authority_secret_name(ZONE))]
+            disk.initialised = True
+            disk.zone_uuid = authority["metadata"]["annotations"][naming.UUID_ANNOTATION]
+            self.session = self._session_of_secret()
+            self.zones_made += 1
+            if self.zones_made > 1:
+                raise ViolationError("a second zone was made")
+            self.members = [self._new_member(name, voter=True)]
+
+    def run_raft(self) -> None:
+        """Elect, replicate, and let learners vote that have caught up."""
+        if not self.members or not self.has_quorum():
+            self.leader = None
+            return
+        up = [m.name for m in self.voters() if m.name in self.running() and self._has(m)]
+        # A leader that was started again is none.
+        if self.leader not in up or self._uid(self.leader) != self._leading_pod:
+            self.leader, self.term = (
+                max(up, key=lambda name: self.disks[name].commit),
+                self.term + 1,
+            )
+            if self.disks[self.leader].commit < self.commit:
+                raise ViolationError(f"{self.leader} leads without what clients were told of")
+            self._leading_pod = self._uid(self.leader)
+        self._unsettled = max(self._unsettled - 1, 0)
+        self.commit += 1
+        uuid = self.disks[self.leader].zone_uuid
+        for member in self.members:
+            disk = self.disks.get(member.name)
+            if member.name not in self.running() or disk is None:
+                continue
+            if not disk.initialised:
+                # Another disk: the server forgot its votes, and is a learner until it caught up.
+                member.voter, member.caught_up_in = False, 2
+                disk.initialised, disk.zone_uuid = True, uuid
+            elif not member.voter:
+                member.caught_up_in -= 1
+                member.voter = member.caught_up_in <= 0
+            if member.voter:
+                disk.commit = self.commit
+        if self.hook_works:
+            self._write_route()
+
+    def _write_route(self) -> None:
+        live = self.objects.get(("EndpointSlice", naming.leader_slice_name(ZONE)))
+        pod = self.objects.get(("Pod", str(self.leader)))
+        if live is None or pod is None:
+            return
+        annotations = live["metadata"].setdefault("annotations", {})
+        annotations[naming.TERM_ANNOTATION] = str(self.term)
+        annotations[naming.LEADER_ANNOTATION] = self.leader
+        live["endpoints"] = [{"addresses": [pod["status"]["podIP"]]}]
+
+    def ready_servers(self) -> set[str]:
+        if self.leader is None:
+            return set()
+        return {name for name in self.running() if self.disks[name].initialised}
+
+    # ZoneApi
+
+    async def read_reports(self, addresses: dict[str, str]) -> dict[str, ServerReport]:
+        self._begin(f"read status of {', '.join(sorted(addresses))}")
+        self._end()
+        return {
+            name: self._report(name)
+            for name, address in addresses.items()
+            if name in self.running() and self.objects[("Pod", name)]["status"]["podIP"] == address
+        }
+
+    async def add_server(
+        self, address: str, session: str, *, name: str, endpoint: str, peer: str
+    ) -> None:
+        self._begin(f"add server {name}", writes=True)
+        self._check_call(address, session)
+        assert endpoint == f"http://{name}.{ZONE}-servers.{NAMESPACE}.svc:2633/RPC2"
+        assert peer == f"{name}.{ZONE}-servers.{NAMESPACE}.svc:2635"
+        if any(member.name == name for member in self.members):
+            self._refuse(f"{name} was added twice")
+        if self._unsettled or any(not member.voter for member in self.members):
+            self._refuse("two changes of the server set in flight")
+        self.members.append(self._new_member(name))
+        self._unsettled = self.commit_takes
+        self._end()
+
+    async def delete_server(self, address: str, session: str, *, server_id: int) -> None:
+        self._begin(f"delete server {server_id}", writes=True)
+        self._check_call(address, session)
+        gone = [member for member in self.members if member.id == server_id]
+        if not gone:
+            raise ZoneRefused("SERVER not found in zone")
+        if self._unsettled:
+            self._refuse("two changes of the server set in flight")
+        rest = [m for m in self.voters() if m.id != server_id]
+        if not self.has_quorum(rest, without=gone[0].name):
+            raise ViolationError(f"removing {gone[0].name} costs the quorum")
+        self.members = [member for member in self.members if member.id != server_id]
+        if self.leader == gone[0].name:
+            self.run_raft()
+        self._unsettled = self.commit_takes
+        self._end()
+
+    def _refuse(self, reason: str) -> None:
+        """The zone refuses this; an operator that looks first does not even ask."""
+        if self.is_late:
+            raise ZoneRefused(reason)
+        raise ViolationError(reason)
+
+    def _check_call(self, address: str, session: str) -> None:
+        assert session.startswith("oneadmin:")
+        if session != self.session:
+            raise ZoneRefused("User couldn't be authenticated, aborting call.")
+        if self.refusal:
+            raise ZoneRefused(self.refusal)
+        if self.leader is None or not self.has_quorum():
+            raise ZoneUnreachable("no leader")
+        pod = self.objects.get(("Pod", self.leader))
+        if pod is None or pod["status"]["podIP"] != address:
+            raise ZoneRefused("not the leader")
+
+    # What the operator must not do to Kubernetes
+
+    def check_resize(self, replicas: int) -> None:
+        """A pod may go only when its server is no member any more."""
+        live = self.objects.get(("StatefulSet", ZONE))
+        before = live["spec"]["replicas"] if live is not None else 0
+        for member in self.members:
+            ordinal = naming.server_ordinal(ZONE, member.name)
+            if ordinal is not None and replicas <= ordinal < before:
+                raise ViolationError(f"the pod of member {member.name} was taken")
+
+    def check_delete(self, name: str) -> None:
+        takes_part = name in self.running()
+        if takes_part and len(self.voters()) > 1 and not self.has_quorum(without=name):
+            raise ViolationError(f"deleting {name} costs the quorum")
+        if takes_part and any(not member.voter for member in self.members):
+            raise ViolationError(f"deleting {name} while another server catches up")
+
+    def _report(self, name: str) -> ServerReport:
+        disk = self.disks[name]
+        ids = {member.name: member.id for member in self.members}
+        is_leader = name == self.leader
+        knows = disk.initialised
+        return ServerReport(
+            name=name,
+            zone_uuid=disk.zone_uuid,
+            server_id=ids.get(name) if knows else None,
+            state="leader" if is_leader else "follower",
+            term=self.term if knows else 0,
+            leader_id=ids.get(self.leader or "") if knows else None,
+            commit=10 if knows else 0,
+            serving=is_leader,
+            initialised=knows,
+            configuration_committed=not self._unsettled,
+            members=tuple(self._member(each, is_leader) for each in self.members) if knows else (),
+        )
+
+    def _member(self, member: RaftMember, told_by_leader: bool) -> Member:
+        is_up = member.name in self.running()
+        return Member(
+            id=member.id,
+            name=member.name,
+            endpoint="http://x/RPC2",
+            voter=member.voter,
+            lag=(0 if member.voter else 500) if told_by_leader else None,
+            last_contact_seconds=(0.1 if is_up else 60.0) if told_by_leader else None,
+        )
+
+    def _new_member(self, name: str, *, voter: bool = False) -> RaftMember:
+        self._ids += 1
+        return RaftMember(self._ids - 1, name, voter)

@@ -1,0 +1,231 @@
+"""The operator is killed at every single call, and the next one finishes what it began.
+
+For each operation a first run counts the calls, reading ones too. Then there is one run for each
+call, killed before it takes effect, and for each writing one another, killed when it has taken
+effect and its answer is lost. A new operator without memory starts at once, a second later, or
+long after. ``operator_operations`` says what must hold; ``pytest -s`` prints a line an operation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import pickle
+from dataclasses import dataclass, field
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from operator_cluster import READING, ZONE
+from operator_operations import (
+    OPERATIONS,
+    RECOVERY_PASSES_MAX,
+    UNDISTURBED_PASSES_MAX,
+    Operation,
+    check_end,
+    converge,
+    prepare,
+)
+from operator_world import Wire, World
+
+from onezone_operator.errors import OperatorError
+from onezone_operator.handlers import reconciler
+from onezone_operator.reconcile import plan
+from onezone_operator.reconcile.steps import (
+    Nothing,
+    RecordBootstrap,
+    RemoveMember,
+    RepairRoute,
+    SetReplicas,
+    Step,
+)
+
+OUTAGES = (0, 1, 7)
+"""Seconds without an operator: none at all, a moment, and long enough for everything else to
+happen meanwhile."""
+
+DELAYS = (1, 2, 4, 5)
+"""Passes of the next operator until the last call of the one before arrives."""
+
+REPAIR_PASSES_MAX = 4
+"""Passes in which what a late call changed back is put right again."""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Thousands of passes have little to tell."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    yield
+    structlog.reset_defaults()
+
+
+@dataclass
+class Course:
+    """An undisturbed run, with the world before each pass."""
+
+    passes: int = 0
+    requests: list[str] = field(default_factory=list)
+    before_pass: list[tuple[int, bytes]] = field(default_factory=list)
+    """Number of calls so far, and the world."""
+
+    def world_before(self, call: int) -> tuple[int, World]:
+        """How many passes there were before the one of this call, and the world then."""
+        found = max(number for number, (calls, _) in enumerate(self.before_pass) if calls < call)
+        return found, pickle.loads(self.before_pass[found][1])
+
+
+async def run_undisturbed(operation: Operation) -> Course:
+    course = Course()
+    world = pickle.loads(await prepare(operation))
+    course.passes = await converge(
+        world,
+        UNDISTURBED_PASSES_MAX,
+        before_pass=lambda now: course.before_pass.append((len(now.requests), pickle.dumps(now))),
+    )
+    course.requests = list(world.requests)
+    await check_end(world)
+    return course
+
+
+async def run_killed(course: Course, call: int, moment: str, outage: int) -> int:
+    """Kill the operator at this call, and let others finish; how many passes it took in all."""
+    before, world = course.world_before(call)
+    setattr(world, f"cut_{moment}", call)
+    bound = course.passes + RECOVERY_PASSES_MAX - before
+    try:
+        passes = await converge(world, bound, outage=outage)
+        assert world.cuts == 1, "the operator was to be killed, and was not"
+        await check_end(world)
+    except AssertionError as error:
+        request = course.requests[call - 1]
+        text = f"killed {moment} call {call} ({request}), then {outage} s without operator: {error}"
+        raise AssertionError(text) from error
+    return before + passes
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name.replace(" ", "-"))
+async def test_killed_at_every_call(operation):
+    course = await run_undisturbed(operation)
+    worst, runs = course.passes, 0
+    for call, request in enumerate(course.requests, start=1):
+        moments = ("before",) if request.startswith(READING) else ("before", "after")
+        for moment in moments:
+            outage = OUTAGES[runs % len(OUTAGES)]
+            worst = max(worst, await run_killed(course, call, moment, outage))
+            runs += 1
+    writes = runs - len(course.requests)
+    print(
+        f"\n{operation.name}: {len(course.requests)} calls, {writes} of them write, {runs} runs; "
+        f"converged after {course.passes} passes undisturbed, at most {worst} killed"
+    )
+
+
+async def run_late(course: Course, call: int, delay: int) -> None:
+    """Kill the operator at this call, and let the call arrive when the next one is at work."""
+    before, world = course.world_before(call)
+    wire = Wire(world)
+    world.start_operator_on(wire)
+    world.cut_before = call
+    await world.run_pass()
+    assert world.cuts == 1
+    for _ in range(delay):
+        with contextlib.suppress(OperatorError):
+            await world.run_pass()
+        world.step()
+    try:
+        await wire.deliver()
+        await converge(world, course.passes + RECOVERY_PASSES_MAX + REPAIR_PASSES_MAX - before)
+        await check_end(world)
+    except AssertionError as error:
+        request = course.requests[call - 1]
+        text = f"call {call} ({request}) arrived {delay} passes late: {error}"
+        raise AssertionError(text) from error
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name.replace(" ", "-"))
+async def test_last_call_arrives_late(operation):
+    course = await run_undisturbed(operation)
+    for call, request in enumerate(course.requests, start=1):
+        if request.startswith(READING):
+            continue
+        # What is in a Secret is made once, so that all delays matter.
+        for delay in DELAYS if " Secret" in request else (DELAYS[call % len(DELAYS)],):
+            await run_late(course, call, delay)
+
+
+def _pod_before_member(step: Step) -> Step:
+    """Shrinks the wrong way round."""
+    if isinstance(step, RemoveMember):
+        ordinal = int(step.server.rpartition("-")[2])
+        manifest = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": ZONE}}
+        return SetReplicas({**manifest, "spec": {"replicas": ordinal}}, ordinal + 1, ordinal)
+    return step
+
+
+def _leaves_the_pod(step: Step) -> Step:
+    """Thinks that a server is gone when it is no member."""
+    return Nothing("AsDesired", "") if isinstance(step, SetReplicas) else step
+
+
+def _leaves_the_route(step: Step) -> Step:
+    return Nothing("AsDesired", "") if isinstance(step, RepairRoute) else step
+
+
+def _writes_at_rest(step: Step) -> Step:
+    return RecordBootstrap("") if isinstance(step, Nothing) else step
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("shrink 3 to 1", _pod_before_member),
+        ("shrink 3 to 1", _leaves_the_pod),
+        ("repair the route", _leaves_the_route),
+        ("grow 1 to 3", _writes_at_rest),
+    ],
+)
+async def test_mistakes_are_noticed(monkeypatch, name, mistake):
+    """The model is strict enough: an operator with a mistake does not get through."""
+    operation = next(each for each in OPERATIONS if each.name == name)
+    world = pickle.loads(await prepare(operation))
+    monkeypatch.setattr(reconciler, "plan", lambda *args, **kinds: mistake(plan(*args, **kinds)))
+    with pytest.raises(AssertionError):
+        await converge(world, UNDISTURBED_PASSES_MAX)
+
+
+@functools.cache
+def prepared(operation: Operation, ticks: int, controller_takes: int) -> bytes:
+    return asyncio.run(prepare(operation, ticks=ticks, controller_takes=controller_takes))
+
+
+MOMENTS = st.sampled_from(["cut_before", "cut_after"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    operation=st.sampled_from(OPERATIONS),
+    ticks=st.integers(0, 3),
+    controller_takes=st.integers(0, 2),
+    first=st.tuples(MOMENTS, st.integers(1, 250)),
+    second=st.tuples(MOMENTS, st.integers(1, 120)),
+    outage=st.integers(0, 8),
+)
+def test_killed_twice(*, operation, ticks, controller_takes, first, second, outage):
+    """At two random calls, in clusters and zones that are quick or slow."""
+    world = pickle.loads(prepared(operation, ticks, controller_takes))
+    setattr(world, *first)
+
+    def kill_again(now: World) -> None:
+        moment, calls = second
+        if now.cuts == 1 and getattr(now, moment) in {None, first[1]}:
+            setattr(now, moment, len(now.requests) + calls)
+
+    async def run() -> None:
+        bound = UNDISTURBED_PASSES_MAX + 2 * RECOVERY_PASSES_MAX
+        await converge(world, bound, outage=outage, before_pass=kill_again)
+        await check_end(world)
+
+    asyncio.run(run())
