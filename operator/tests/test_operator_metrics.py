@@ -1,4 +1,4 @@
-"""The operator's numbers: what a pass, a wake-up, a condition and a call of the API leave behind."""
+"""The operator's numbers: what passes, wake-ups, conditions and calls of the API leave behind."""
 
 from __future__ import annotations
 
