@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import commands
+import monitoring
 import yaml
 
 from oned.config import Environment, default_text
@@ -219,5 +220,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "oned-conf.md": build_oned_conf,
     "environment.md": build_environment,
     "rbac.md": build_rbac,
+    "metrics.md": monitoring.build_metrics,
+    "alerts.md": monitoring.build_alerts,
 }
 """File name -> builder."""

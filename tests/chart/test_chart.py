@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -120,6 +121,59 @@ def test_selectors_match_and_services_lead_somewhere():
     assert not service["selector"].items() <= test
 
 
+MONITORING = {"PrometheusRule", "ServiceMonitor", "PodMonitor", "ConfigMap"}
+
+
+@needs_helm
+def test_monitoring_is_off_by_default():
+    assert not MONITORING & {each["kind"] for each in render()}
+
+
+@needs_helm
+def test_alerts_are_those_of_the_file_and_lead_to_their_runbooks():
+    address = "https://docs.example.org/main/"
+    objects = render("monitoring.alerts=true", f'monitoring.runbookUrl="{address}"')
+    plain = (CHART / "files" / "alerts.yaml").read_text()
+    expected = yaml.safe_load(plain.replace("docs/runbooks/", f"{address}docs/runbooks/"))
+    assert one("PrometheusRule", objects)["spec"] == expected
+    assert {each["kind"] for each in objects} & MONITORING == {"PrometheusRule"}
+
+
+@needs_helm
+@pytest.mark.parametrize("namespaces", [[], ["one", "two"]])
+def test_monitors_find_the_operator_and_its_servers(namespaces: list[str]):
+    watched = f"watchNamespaces={json.dumps(namespaces)}"
+    objects = render("monitoring.monitors=true", watched, 'monitoring.labels={"release":"p"}')
+    operator = one("ServiceMonitor", objects)
+    labels = one("Service", objects)["metadata"]["labels"].items()
+    assert operator["spec"]["selector"]["matchLabels"].items() <= labels
+    (endpoint,) = operator["spec"]["endpoints"]
+    ports = {port["name"] for port in one("Service", objects)["spec"]["ports"]}
+    assert endpoint["port"] in ports
+    servers = one("PodMonitor", objects)
+    selected = servers["spec"]["selector"]["matchLabels"].items()
+    assert selected <= naming.object_labels("zone").items()
+    expected = {"matchNames": namespaces} if namespaces else {"any": True}
+    assert servers["spec"]["namespaceSelector"] == expected
+    (label,) = (
+        label
+        for relabeling in servers["spec"]["podMetricsEndpoints"][0]["relabelings"]
+        for label in relabeling.get("sourceLabels", [])
+    )
+    assert label == "__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", naming.ZONE_LABEL)
+    for monitor in (operator, servers):
+        assert monitor["metadata"]["labels"]["release"] == "p"
+
+
+@needs_helm
+def test_dashboards_are_the_files():
+    objects = [each for each in render("monitoring.dashboards=true") if each["kind"] == "ConfigMap"]
+    shipped = {name: json.loads(text) for each in objects for name, text in each["data"].items()}
+    files = (CHART / "files" / "dashboards").glob("*.json")
+    assert shipped == {f"onezone-{path.name}": json.loads(path.read_text()) for path in files}
+    assert all(each["metadata"]["labels"]["grafana_dashboard"] == "1" for each in objects)
+
+
 @needs_helm
 def test_digest_wins_over_tag():
     digest = "sha256:" + "a" * 64
@@ -142,6 +196,8 @@ def test_digest_wins_over_tag():
         ('resources.requests.memory="much"', "memory"),
         ('watchNamespaces=["Not A Name"]', "watchNamespaces"),
         ('image.pullPolicy="Sometimes"', "pullPolicy"),
+        ('monitoring.runbookUrl="docs"', "runbookUrl"),
+        ("monitoring.alert=true", "alert"),
         ("serviceAccount.create=false", "serviceAccount.name is needed"),
     ],
 )

@@ -272,6 +272,7 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
         commit=metrics.commit,
         sync=metrics.sync,
         election=metrics.election,
+        snapshot=metrics.snapshot,
     )
     admin = AdminServer(
         config.admin.listen_address,

@@ -61,6 +61,25 @@ async def test_broken_stream_goes_on_where_it_ended(tmp_path, monkeypatch):
         assert not list((zone.directory / name / "snapshots").glob("incoming-*"))
 
 
+async def test_stream_under_way_is_told_by_both_and_counted_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "SNAPSHOT_BYTES_A_SECOND", 400_000)
+    monkeypatch.setattr(peers, "SNAPSHOT_BLOCK", 20_000)
+    async with running_zone(tmp_path, retention=10, election_timeout=PATIENT) as zone:
+        name, leader = await falls_behind(zone)
+        node = await zone.start(name)
+        ended = []
+        for each in (node, leader):
+            each.observers.snapshot = lambda *which: ended.append(which)
+        await until(lambda: node.report()["snapshots"]["received_bytes"] > 200_000)
+        assert node.report()["snapshots"]["receiving"] is True
+        assert leader.report()["snapshots"]["sending"][name] > 0
+        await until(lambda: attributes(node) == attributes(leader))
+        await until(lambda: not leader.report()["snapshots"]["sending"])
+        assert set(ended) == {("received", "success"), ("sent", "success")}
+        idle = {"sending": {}, "receiving": False, "received_bytes": 0}
+        assert node.report()["snapshots"] == idle
+
+
 async def test_two_servers_share_one_export(tmp_path):
     async with running_zone(tmp_path, servers=5, retention=10, election_timeout=PATIENT) as zone:
         leader = await zone.leader()

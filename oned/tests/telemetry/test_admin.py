@@ -16,10 +16,13 @@ STATUS = {
     "commit": 10,
     "applied": 10,
     "log_index": 10,
+    "log_base": 0,
     "serving": True,
     "database": "ok",
     "staleness_seconds": 0.0,
     "initialised": True,
+    "configuration_committed": True,
+    "snapshots": {"sending": {}, "receiving": False, "received_bytes": 0},
     "members": [],
 }
 

@@ -32,10 +32,13 @@ def status(**changes):
         "applied": 9,
         "log_index": 11,
         "log_term": 3,
+        "log_base": 4,
         "serving": True,
+        "database": "ok",
         "initialised": True,
         "configuration_committed": True,
         "staleness_seconds": 0.0,
+        "snapshots": {"sending": {}, "receiving": False, "received_bytes": 0},
         "members": [
             member(0, last_contact_seconds=None),
             member(1, lag=4),
@@ -105,6 +108,50 @@ def test_a_removed_member_goes(measured):
     measured.observe_status(status())
     measured.observe_status(status(members=[member(0)]))
     assert value(measured, "oned_member_lag_entries", member="zone-1") is None
+
+
+def test_voters_that_answer_and_voters_that_are_needed(measured):
+    """A learner counts for neither, and a voter that was never heard of does not answer."""
+    members = [
+        member(0),
+        member(1),
+        member(2, last_contact_seconds=None),
+        member(3, voter=False),
+    ]
+    measured.observe_status(status(members=members))
+    assert value(measured, "oned_voters_reachable", server="front-0") == 2
+    assert value(measured, "oned_voters_needed", server="front-0") == 2
+    assert value(measured, "oned_member_reachable", member="zone-1") == 1
+    assert value(measured, "oned_member_reachable", member="zone-2") == 0
+    assert value(measured, "oned_member_reachable", member="zone-0") is None
+    measured.observe_status(status(state="follower"))
+    assert value(measured, "oned_voters_reachable", server="front-0") is None
+    assert value(measured, "oned_member_reachable", member="zone-2") is None
+
+
+def test_log_database_and_settlement(measured):
+    measured.observe_status(status(database="full", configuration_committed=False, leader_id=-1))
+    assert value(measured, "oned_log_entries") == 7
+    assert value(measured, "oned_database_condition", condition="full") == 1
+    assert value(measured, "oned_database_condition", condition="ok") == 0
+    assert value(measured, "oned_configuration_committed") == 0
+    assert value(measured, "oned_initialised") == 1
+    assert value(measured, "oned_leader_known") == 1
+    measured.observe_status(status(state="follower", leader_id=-1))
+    assert value(measured, "oned_leader_known") == 0
+
+
+def test_snapshots_on_their_way(measured):
+    under_way = {"sending": {"zone-2": 12.5}, "receiving": True, "received_bytes": 4096}
+    measured.observe_status(status(snapshots=under_way))
+    assert value(measured, "oned_snapshot_sending_seconds", member="zone-2") == 12.5
+    assert value(measured, "oned_snapshot_receiving") == 1
+    assert value(measured, "oned_snapshot_received_bytes") == 4096
+    measured.observe_status(status())
+    assert value(measured, "oned_snapshot_sending_seconds", member="zone-2") is None
+    assert value(measured, "oned_snapshot_receiving") == 0
+    measured.snapshot("sent", "failed")
+    assert value(measured, "oned_snapshots_total", direction="sent", outcome="failed") == 1
 
 
 def test_calls_batches_commits_elections_hooks(measured):

@@ -90,6 +90,7 @@ class Observers:
     commit: Callable[[float], None] = lambda _seconds: None
     sync: Callable[[float], None] = lambda _seconds: None
     election: Callable[[str, float | None], None] = lambda _outcome, _seconds: None
+    snapshot: Callable[[str, str], None] = lambda _direction, _outcome: None
 
 
 class Node:
@@ -302,11 +303,13 @@ class Node:
             "applied": core.applied,
             "log_index": core.log.last_index,
             "log_term": core.log.last_term,
+            "log_base": core.log.base_index,
             "serving": core.serving and self.database == "ok",
             "database": self.database,
             "initialised": core.initialised,
             "configuration_committed": not core.change_pending,
             "staleness_seconds": None if staleness is None else round(staleness, 3),
+            "snapshots": self.snapshots.report(time.monotonic()),
             "members": self.membership.report(time.monotonic()),
         }
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -38,12 +38,22 @@ class Snapshots:
         self._streams: dict[ServerId, asyncio.Task[None]] = {}
         self._retry_at: dict[ServerId, float] = {}
         self._receiving = asyncio.Lock()
+        self._sending_since: dict[str, float] = {}
+        self._received_bytes = 0
 
     async def close(self) -> None:
         for task in self._streams.values():
             task.cancel()
         await asyncio.gather(*self._streams.values(), return_exceptions=True)
         self._exports.close()
+
+    def report(self, now: float) -> dict[str, Any]:
+        """What is under way, for ``/status``: seconds by member, and what has arrived here."""
+        return {
+            "sending": {name: round(now - at, 3) for name, at in self._sending_since.items()},
+            "receiving": self._receiving.locked(),
+            "received_bytes": self._received_bytes if self._receiving.locked() else 0,
+        }
 
     # --- as the leader -------------------------------------------------------------
 
@@ -61,6 +71,7 @@ class Snapshots:
 
     async def _stream(self, member: Member, term: Term) -> None:
         index: Index | None = None
+        self._sending_since[member.name] = time.monotonic()
         try:
             index = await self._send(member, term)
             _log.info("snapshot installed", by=member.name, index=index)
@@ -71,6 +82,8 @@ class Snapshots:
         except Exception:  # noqa: BLE001 - the root of a task
             _log.exception("snapshot stream failed", by=member.name)
         finally:
+            self._sending_since.pop(member.name, None)
+            self._node.observers.snapshot("sent", "failed" if index is None else "success")
             if index is None:
                 self._retry_at[member.server_id] = time.monotonic() + RETRY_SECONDS
             self._node.core.snapshot_ended(member.server_id, index)
@@ -118,19 +131,30 @@ class Snapshots:
         if self._receiving.locked():
             raise PeerError("another snapshot is being received")
         async with self._receiving:
-            offer = self._offer(headers)
-            path = self._incoming(headers["checksum"])
-            await self._store(path, offset, blocks)
-            loop = asyncio.get_running_loop()
-            if await loop.run_in_executor(None, snapshot.checksum, path) != headers["checksum"]:
-                path.unlink()
-                raise PeerError("the checksum is wrong: the stream was damaged")
+            outcome = "failed"
             try:
-                return await self._install(path, offer, name)
-            except OnedError as error:
-                raise PeerError(f"cannot install the snapshot: {error}") from error
+                index = await self._receive(name, headers, offset, blocks)
+                outcome = "success"
             finally:
-                path.unlink(missing_ok=True)
+                self._node.observers.snapshot("received", outcome)
+            return index
+
+    async def _receive(
+        self, name: str, headers: Mapping[str, str], offset: int, blocks: AsyncIterator[bytes]
+    ) -> int:
+        offer = self._offer(headers)
+        path = self._incoming(headers["checksum"])
+        await self._store(path, offset, blocks)
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(None, snapshot.checksum, path) != headers["checksum"]:
+            path.unlink()
+            raise PeerError("the checksum is wrong: the stream was damaged")
+        try:
+            return await self._install(path, offer, name)
+        except OnedError as error:
+            raise PeerError(f"cannot install the snapshot: {error}") from error
+        finally:
+            path.unlink(missing_ok=True)
 
     def _offer(self, headers: Mapping[str, str]) -> SnapshotOffer:
         """Whose snapshot this is; refused unless it is for us, from the leader of our term."""
@@ -152,9 +176,11 @@ class Snapshots:
         if _size(path) != offset:
             raise PeerError("the stream does not go on where this file ends")
         loop = asyncio.get_running_loop()
+        self._received_bytes = offset
         with path.open("ab") as file:
             async for block in blocks:
                 await loop.run_in_executor(None, file.write, block)
+                self._received_bytes += len(block)
 
     async def _install(self, path: Path, offer: SnapshotOffer, name: str) -> int:
         core = self._node.core

@@ -41,6 +41,8 @@ ERROR_AFTER_SECONDS = 5.0
 """Silence after which the leader counts a member as in error."""
 
 STATES = ("solo", "candidate", "follower", "leader")
+DATABASE = ("ok", "stuck", "full", "failed", "damaged")
+"""What ``/status`` calls the database."""
 
 
 class Metrics:
@@ -66,6 +68,21 @@ class Metrics:
         self._commit = self._gauge("oned_commit_index", "Last index known to be on a majority.")
         self._applied = self._gauge("oned_applied_index", "Last index applied to the tables.")
         self._last = self._gauge("oned_last_index", "Last index in the log.")
+        self._log_entries = self._gauge(
+            "oned_log_entries", "Entries that the log holds: the last index less the compacted."
+        )
+        self._database = self._gauge(
+            "oned_database_condition", "1 for what the database is: ok, or why not.", "condition"
+        )
+        self._knows_leader = self._gauge(
+            "oned_leader_known", "1 while this server knows who leads, or leads."
+        )
+        self._initialised = self._gauge(
+            "oned_initialised", "1 once the database holds the zone; it has no vote before."
+        )
+        self._settled = self._gauge(
+            "oned_configuration_committed", "0 while a change of the members is on its way."
+        )
         self._staleness = self._gauge(
             "oned_read_staleness_seconds",
             "Everything acknowledged so long ago or before is in this server's tables;"
@@ -82,6 +99,30 @@ class Metrics:
             "oned_member_last_contact_seconds",
             "Seconds since a member last answered; known on the leader only.",
             "member",
+        )
+        self._reachable = self._gauge(
+            "oned_member_reachable",
+            "1 for a member that answered within 5 seconds, else 0; known on the leader only.",
+            "member",
+        )
+        self._voters_reachable = self._gauge(
+            "oned_voters_reachable",
+            "Voters that answer, the leader included; on the leader only.",
+            "server",
+        )
+        self._voters_needed = self._gauge(
+            "oned_voters_needed", "Voters that make a majority; on the leader only.", "server"
+        )
+        self._sending = self._gauge(
+            "oned_snapshot_sending_seconds",
+            "For how long a snapshot has been under way to a member; absent when none is.",
+            "member",
+        )
+        self._receiving = self._gauge(
+            "oned_snapshot_receiving", "1 while this server receives or installs a snapshot."
+        )
+        self._received = self._gauge(
+            "oned_snapshot_received_bytes", "Bytes of the snapshot that is being received."
         )
         self._one_is_leader = self._gauge(
             "opennebula_ha_is_leader", "As oned_is_leader.", "one_server_fqdn"
@@ -126,6 +167,12 @@ class Metrics:
         self._election_seconds = self._histogram(
             "oned_election_seconds", "From standing for election to serving.", ELECTION_SECONDS
         )
+        self._snapshots = Counter(
+            "oned_snapshots",
+            "Snapshots that were sent or received, by outcome.",
+            ("direction", "outcome"),
+            registry=self.registry,
+        )
         self._hooks = Counter(
             "oned_hook_runs",
             "Runs of hooks by role and outcome.",
@@ -148,27 +195,53 @@ class Metrics:
         self._commit.set(status["commit"])
         self._applied.set(status["applied"])
         self._last.set(status["log_index"])
+        self._log_entries.set(status["log_index"] - status["log_base"])
+        for each in DATABASE:
+            self._database.labels(each).set(each == status["database"])
+        self._knows_leader.set(leads or state == "solo" or status["leader_id"] >= 0)
+        self._initialised.set(bool(status["initialised"]))
+        self._settled.set(bool(status["configuration_committed"]))
+        self._observe_snapshots(status["snapshots"])
         staleness = status["staleness_seconds"]
         self._staleness.set(float("inf") if staleness is None else staleness)
         self._members.set(len(members))
         self._voters.set(sum(1 for member in members if member["voter"]))
         self._one_is_leader.labels(self._server).set(leads)
         self._one_members.labels(self._server).set(len(members))
+        self._observe_members(status, leads=leads)
+
+    def _observe_snapshots(self, snapshots: Mapping[str, Any]) -> None:
+        self._sending.clear()
+        for name, seconds in snapshots["sending"].items():
+            self._sending.labels(name).set(seconds)
+        self._receiving.set(bool(snapshots["receiving"]))
+        self._received.set(snapshots["received_bytes"])
+
+    def _observe_members(self, status: Mapping[str, Any], *, leads: bool) -> None:
         # A member that left, or what only a leader knows, must not linger as a last value.
-        for gauge in (self._lag, self._contact, self._one_errors):
+        known_to_leaders = (self._lag, self._contact, self._reachable, self._one_errors)
+        for gauge in (*known_to_leaders, self._voters_reachable, self._voters_needed):
             gauge.clear()
         if not leads:
             return
-        errors = 0
+        members = status["members"]
+        voters = sum(1 for member in members if member["voter"])
+        reachable = errors = 0
         for member in members:
             if member["lag"] is not None:
                 self._lag.labels(member["name"]).set(member["lag"])
             if member["id"] == status["server_id"]:
+                reachable += bool(member["voter"])
                 continue
             contact = member["last_contact_seconds"]
             if contact is not None:
                 self._contact.labels(member["name"]).set(contact)
-            errors += contact is None or contact > ERROR_AFTER_SECONDS
+            answers = contact is not None and contact <= ERROR_AFTER_SECONDS
+            self._reachable.labels(member["name"]).set(answers)
+            reachable += answers and bool(member["voter"])
+            errors += not answers
+        self._voters_reachable.labels(self._server).set(reachable)
+        self._voters_needed.labels(self._server).set(voters // 2 + 1)
         self._one_errors.labels(self._server).set(errors)
 
     def call(self, method: str, outcome: str, seconds: float) -> None:
@@ -198,6 +271,10 @@ class Metrics:
         self._elections.labels(outcome).inc()
         if seconds is not None:
             self._election_seconds.observe(seconds)
+
+    def snapshot(self, direction: str, outcome: str) -> None:
+        """A snapshot was ``sent`` or ``received``, and that was a ``success`` or ``failed``."""
+        self._snapshots.labels(direction, outcome).inc()
 
     def hook(self, role: str, outcome: str) -> None:
         """A hook ended; fits ``HookRunner``'s ``report``."""

@@ -16,6 +16,7 @@ from prometheus_client import start_http_server
 
 from onezone_operator import naming
 from onezone_operator.config import Settings
+from onezone_operator.handlers.metrics import note_api_call
 from onezone_operator.handlers.reconciler import Reconciler
 from onezone_operator.handlers.wakeups import Wakeups
 from onezone_operator.kube import KubeClient
@@ -49,7 +50,9 @@ async def start(*, settings: kopf.OperatorSettings, memo: Runtime, **_: Any) -> 
     """Log in, and be ready for wake-ups."""
     configure(settings, memo.settings)
     own = memo.settings
-    kube = await memo.resources.enter_async_context(KubeClient(request_seconds=own.request_seconds))
+    kube = await memo.resources.enter_async_context(
+        KubeClient(request_seconds=own.request_seconds, note_call=note_api_call)
+    )
     zone_api = await memo.resources.enter_async_context(
         ZoneClient(status_seconds=own.status_seconds, call_seconds=own.zone_seconds)
     )

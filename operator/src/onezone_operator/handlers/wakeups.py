@@ -9,12 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from onezone_operator.errors import OperatorError
-from onezone_operator.handlers.metrics import ERRORS, ZONES
+from onezone_operator.handlers.metrics import (
+    ERRORS,
+    QUEUE_SECONDS,
+    ZONES,
+    forget_zone,
+    note_success,
+)
 from onezone_operator.handlers.reconciler import Outcome
 
 __all__ = ["Wakeups"]
@@ -41,6 +48,7 @@ class Wakeups:
         self._backoff_max = backoff_max_seconds
         self._signals: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._due_since: dict[Key, float] = {}
 
     def wake(self, namespace: str, name: str) -> None:
         """Have a pass run soon over this zone; one that is waiting already is enough."""
@@ -51,6 +59,7 @@ class Wakeups:
                 self._look_after(key), name=f"zone {namespace}/{name}"
             )
             ZONES.set(len(self._tasks))
+        self._due_since.setdefault(key, time.monotonic())
         self._signals[key].set()
 
     async def stop(self) -> None:
@@ -67,6 +76,7 @@ class Wakeups:
             while True:
                 signal.clear()
                 async with self._slots:
+                    self._note_wait(key)
                     outcome = await self._attempt(key)
                 failures = failures + 1 if outcome is None else 0
                 if outcome is None:
@@ -77,9 +87,18 @@ class Wakeups:
                         await asyncio.wait_for(signal.wait(), outcome.retry_seconds)
                 elif not signal.is_set():
                     return
+                self._due_since.setdefault(key, time.monotonic())
         finally:
             del self._signals[key], self._tasks[key]
+            self._due_since.pop(key, None)
+            forget_zone(*key)
             ZONES.set(len(self._tasks))
+
+    def _note_wait(self, key: Key) -> None:
+        """A pass begins: how long was it due? Wake-ups during it are due from then on."""
+        since = self._due_since.pop(key, None)
+        if since is not None:
+            QUEUE_SECONDS.observe(time.monotonic() - since)
 
     async def _attempt(self, key: Key) -> Outcome | None:
         """One pass; None after an error, which is logged here and nowhere else."""
@@ -100,6 +119,7 @@ class Wakeups:
             ERRORS.labels(_UNEXPECTED).inc()
             log.exception("pass failed unexpectedly", zone=name, namespace=namespace)
             return None
+        note_success(namespace, name)
         log.debug("pass", zone=name, namespace=namespace, outcome=outcome.sentence)
         return outcome
 

@@ -7,6 +7,8 @@ come back exactly as the server sent it for drift to be seen.
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,9 +47,21 @@ _LIST_LIMIT = 500
 
 
 class KubeClient:
-    """A connection to the API server. Use as an async context manager."""
+    """A connection to the API server. Use as an async context manager.
 
-    def __init__(self, *, request_seconds: float) -> None:
+    Args:
+        request_seconds: deadline of a call.
+        note_call: told of every call: HTTP verb, resource, the answer's status (or
+            ``unavailable``), seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        request_seconds: float,
+        note_call: Callable[[str, str, str, float], None] = lambda *_: None,
+    ) -> None:
+        self._note_call = note_call
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, connect=3.0)
         self._client: ApiClient | None = None
 
@@ -167,16 +181,25 @@ class KubeClient:
             body=body,
             auth_settings=["BearerToken"],
         )
+        started, status = time.monotonic(), "unavailable"
         try:
             response = await client.call_api(*request, _request_timeout=self._timeout)
             data = await response.read()  # type: ignore[no-untyped-call]
+            status = str(response.status)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{verb} {path}: {type(error).__name__} {error}".rstrip()) from error
+        finally:
+            self._note_call(verb, _resource(path), status, time.monotonic() - started)
         answer = _decode(data)
         if not 200 <= response.status <= 299:  # noqa: PLR2004 - HTTP's own classes
             text = answer.get("message") or response.reason
             raise _ERRORS.get(response.status, Unavailable)(f"{verb} {path}: {text}")
         return answer
+
+
+def _resource(path: str) -> str:
+    """The plural in ``…/namespaces/<namespace>/<plural>/…``."""
+    return path.partition("/namespaces/")[2].split("/")[1]
 
 
 def _decode(data: bytes | None) -> Manifest:
