@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from oned.raft.machine import Raft
+from oned.raft.progress import Flow
 from oned.raft.types import Role
 from proof.chaos import judgement
 from proof.linearizability import Operation, Outcome
@@ -58,7 +59,10 @@ class Trial:
         return leader is not None and leader.node is not None and leader.node.core.serving
 
     def is_one(self) -> bool:
-        """Whether all machines are voters with equal logs, all of it applied."""
+        """Whether all machines are voters with equal logs, all of it applied, and the leader knows.
+
+        It does not yet when the end of a snapshot's stream was lost, until it tries again.
+        """
         leader = self.world.leader()
         if leader is None or leader.node is None or not leader.node.core.serving:
             return False
@@ -67,7 +71,10 @@ class Trial:
             return False
         lately = leader.clock.monotonic(self.world.agenda.now) - 3 * HEARTBEAT
         assert core.leadership is not None
-        if any((p.last_reply or 0.0) < lately for p in core.leadership.progress.values()):
+        if any(
+            (p.last_reply or 0.0) < lately or p.flow is not Flow.REPLICATE
+            for p in core.leadership.progress.values()
+        ):
             return False
         where = (core.term, *[core.log.last_index] * 3)
         return all(
