@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.generator import percentile
+from proof.table import current_commit
 
 ROOT = Path(__file__).resolve().parent.parent
 _SYNCS = 500
@@ -62,7 +63,7 @@ def describe(directory: Path, cpus: tuple[int, ...]) -> Machine:
     """Look at the machine; ``directory`` is where the databases will be."""
     p50, p99 = _measure_sync(directory)
     return Machine(
-        commit=_commit(),
+        commit=current_commit(),
         cpu_model=_cpu_model(),
         cpus=cpus,
         cpus_there=os.cpu_count() or 0,
@@ -72,18 +73,6 @@ def describe(directory: Path, cpus: tuple[int, ...]) -> Machine:
         filesystem=_filesystem(directory),
         busy_before=_busy(cpus),
     )
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "--short=12", "HEAD") or "unknown (no git repository)"
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "oned", "benchmarks")
-    return f"{commit}, with changes that are not committed" if changed else commit
 
 
 def _cpu_model() -> str:

@@ -12,15 +12,20 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 def current_commit() -> str:
-    """The source that is about to run; with ``-dirty`` when it is no commit's."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    """The source that is about to run; with ``-dirty`` when it is no commit's.
+
+    Pages that hold tables are no source: one run after the other writes them.
+    """
+    commit = _git("describe", "--always") or "unknown"
+    changed = _git("status", "--porcelain", "--", ".", f":!{EXPLANATION.relative_to(ROOT)}")
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return described.stdout.strip() or "unknown"
+    return done.stdout.strip()
 
 
 def today() -> str:
