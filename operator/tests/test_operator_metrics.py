@@ -12,7 +12,7 @@ from onezone_operator.errors import Unavailable
 from onezone_operator.handlers import metrics
 from onezone_operator.handlers.reconciler import Outcome
 from onezone_operator.handlers.wakeups import Wakeups
-from onezone_operator.kube.client import KubeClient
+from onezone_operator.kube.client import KubeClient, _resource
 from onezone_operator.models.onezone import Condition
 
 
@@ -127,3 +127,17 @@ def test_a_noted_call_is_a_count_and_a_duration():
     metrics.note_api_call("PATCH", "pods", "409", 0.02)
     assert value("onezone_operator_api_calls_total", **labels) == before + 1
     assert value("onezone_operator_api_call_seconds_count", verb="PATCH") >= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [
+        ("/api/v1/namespaces/front/pods/zone-0:2636/proxy/status", "pods"),
+        ("/apis/apps/v1/namespaces/front/statefulsets", "statefulsets"),
+        ("/apis/onezone.dev/v1alpha1/onezones", "onezones"),
+        ("/api/v1/namespaces", "namespaces"),
+        ("/version", "unknown"),
+    ],
+)
+def test_a_call_is_counted_for_the_resource_in_its_path(path, resource):
+    assert _resource(path) == resource

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,19 @@ class Report:
             f"{self.healed_seconds:.1f} s",
             "pass" if not self.wrong else f"FAIL ({len(self.wrong)})",
         ]
+
+
+def summary(reports: Sequence[Report]) -> str:
+    """All zones in one line."""
+    outcomes = sum((report.outcomes for report in reports), Counter[Outcome]())
+    calls = ", ".join(f"{outcomes[outcome]} {outcome.value}" for outcome in Outcome)
+    wrong = sum(len(report.wrong) for report in reports)
+    return (
+        f"chaos: zones of {' and '.join(str(report.servers) for report in reports)} servers,"
+        f" {sum(report.seconds for report in reports):.0f} s, calls: {calls};"
+        f" {sum(report.faults.total() for report in reports)} faults:"
+        f" {f'FAIL ({wrong})' if wrong else 'pass'}"
+    )
 
 
 def say(text: str) -> None:
@@ -187,6 +201,7 @@ def main() -> int:
             shutil.rmtree(directory.parent)
     if given.write_table:
         write_table(commit, [report.row() for report in reports])
+    say(summary(reports))
     return 1 if any(report.wrong for report in reports) else 0
 
 

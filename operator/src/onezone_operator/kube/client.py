@@ -198,8 +198,12 @@ class KubeClient:
 
 
 def _resource(path: str) -> str:
-    """The plural in ``…/namespaces/<namespace>/<plural>/…``."""
-    return path.partition("/namespaces/")[2].split("/")[1]
+    """The plural in ``/api/v1/…`` or ``/apis/<group>/<version>/…``, with a namespace or without."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:  # noqa: PLR2004 - and a name
+        parts = parts[2:]
+    return parts[0] if parts else "unknown"
 
 
 def _decode(data: bytes | None) -> Manifest:
