@@ -70,8 +70,7 @@ class Database:
 
     def status(self) -> RaftStatus:
         index = Index(self.applied)
-        return replace(
-            self.state,
+        return self.state._replace(
             configuration=self.members,
             commit_index=index,
             applied_index=index,
@@ -122,8 +121,8 @@ class Database:
         self.resets.append(server_id)
 
     def follow(self, leader: ServerId) -> None:
-        self.state = replace(
-            self.state, role=Role.FOLLOWER, leader_id=leader, term=Term(self.state.term + 1)
+        self.state = self.state._replace(
+            role=Role.FOLLOWER, leader_id=leader, term=Term(self.state.term + 1)
         )
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ async def zone(config):
     for database in databases:
         database.members = members
     follower = databases[1]
-    follower.state = replace(follower.state, server_id=ServerId(1), role=Role.FOLLOWER)
+    follower.state = follower.state._replace(server_id=ServerId(1), role=Role.FOLLOWER)
     yield list(zip(servers, databases, strict=True))
     for api in servers:
         await api.stop()
@@ -100,7 +100,7 @@ async def test_reads_on_the_leader_are_linearizable(one, database):
 
 
 async def test_without_a_leader_reads_go_on_and_writes_say_so(one, database):
-    database.state = replace(database.state, role=Role.FOLLOWER, leader_id=NO_SERVER)
+    database.state = database.state._replace(role=Role.FOLLOWER, leader_id=NO_SERVER)
     for call in (("system.version",), ("group.allocate", "lab"), ("acl.info",)):
         with pytest.raises(pyone.OneInternalException) as error:
             await one(*call)
@@ -110,10 +110,10 @@ async def test_without_a_leader_reads_go_on_and_writes_say_so(one, database):
 
 
 async def test_candidates_and_new_leaders_say_so(one, database):
-    database.state = replace(database.state, role=Role.CANDIDATE)
+    database.state = database.state._replace(role=Role.CANDIDATE)
     with pytest.raises(pyone.OneInternalException, match="oned cluster in election mode"):
         await one("group.allocate", "lab")
-    database.state = replace(database.state, role=Role.LEADER, serving=False)
+    database.state = database.state._replace(role=Role.LEADER, serving=False)
     with pytest.raises(pyone.OneInternalException, match="oned cluster is replicating log"):
         await one("group.allocate", "lab")
     assert (await one("zone.info", 0)).ID == 0
@@ -140,8 +140,8 @@ async def test_what_became_of_a_change_is_said_exactly(one, database, error, tex
 
 async def test_a_leader_that_lost_office_sends_the_call_on(zone):
     (leader, database), (_, successor) = zone
-    successor.state = replace(
-        successor.state, role=Role.LEADER, term=successor.state.term + 1, leader_id=ServerId(1)
+    successor.state = successor.state._replace(
+        role=Role.LEADER, term=successor.state.term + 1, leader_id=ServerId(1)
     )
 
     async def lose(change, *, term, configuration=None):
@@ -158,8 +158,8 @@ async def test_a_leader_hands_over_before_it_is_deleted(zone):
     for each in (database, successor):
         each.apply(zone_with_two_servers(each))
     database.successor = True
-    successor.state = replace(
-        successor.state, role=Role.LEADER, term=successor.state.term + 1, leader_id=ServerId(1)
+    successor.state = successor.state._replace(
+        role=Role.LEADER, term=successor.state.term + 1, leader_id=ServerId(1)
     )
     assert await Client(leader.port, ONEADMIN)("zone.delserver", 0, 0) == 0
     assert [m.server_id for m in successor.members.members] == [1]
@@ -248,7 +248,7 @@ async def test_names_and_ids_are_given_once_under_concurrency(one, database):
 async def test_an_id_is_not_given_again_after_a_change_of_term(one, database):
     assert await one("document.allocate", 'NAME="a"', 1) == 0
     await one("document.delete", 0)
-    database.state = replace(database.state, term=database.state.term + 1)
+    database.state = database.state._replace(term=database.state.term + 1)
     assert await one("document.allocate", 'NAME="a"', 1) == 1
 
 
@@ -374,7 +374,7 @@ async def test_an_unexpected_error_is_answered_without_details(one, database, mo
 async def test_an_empty_database_says_that_it_is_empty(config, database):
     for table in ("user_pool", "zone_pool"):
         database.connection.execute(f"DELETE FROM {table}")
-    database.state = replace(database.state, role=Role.FOLLOWER, serving=False)
+    database.state = database.state._replace(role=Role.FOLLOWER, serving=False)
     api = ApiServer(database, config)
     await api.start()
     with pytest.raises(pyone.OneInternalException, match="no copy of the zone's database"):

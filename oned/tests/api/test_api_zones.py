@@ -1,7 +1,5 @@
 """``one.zone.*`` and ``one.system.*`` through a real server and pyone."""
 
-from dataclasses import replace
-
 import pyone
 import pytest
 
@@ -100,7 +98,7 @@ async def test_servers_of_another_zone_are_not_ours(one):
 
 
 async def test_the_first_server_of_a_solo_zone_votes(one, database):
-    database.state = replace(database.state, role=Role.SOLO, server_id=ServerId(-1))
+    database.state = database.state._replace(role=Role.SOLO, server_id=ServerId(-1))
     database.members = Configuration()
     await one("zone.addserver", 0, server(7))
     assert database.members.get(ServerId(1)).voter
@@ -192,7 +190,7 @@ async def test_raftstatus_of_a_leader_and_solo(one, database):
     raft = await one("zone.raftstatus")
     assert (raft.SERVER_ID, raft.STATE, raft.TERM, raft.VOTEDFOR) == (0, 3, 1, 0)
     assert (raft.LOG_TERM, raft.FEDLOG_INDEX) == (1, -1)
-    database.state = replace(database.state, role=Role.SOLO)
+    database.state = database.state._replace(role=Role.SOLO)
     raft = await one("zone.raftstatus")
     assert (raft.SERVER_ID, raft.STATE, raft.LOG_INDEX, raft.LOG_TERM) == (-1, 0, -1, -1)
 
