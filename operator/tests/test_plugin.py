@@ -218,6 +218,15 @@ async def test_report_says_when_it_could_not_look_for_secrets(run, server, tmp_p
 
 
 @pytest.mark.integration
+@pytest.fixture
+def interruptible():
+    """A shell that runs the tests in the background has them ignore interrupts, and so a child."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 async def test_live_view_outlives_an_outage_and_ends_on_interrupt(server):
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -27,9 +27,11 @@ def test_three_servers_on_three_nodes(zone: onezones.Zone) -> None:
 def test_kubectl_get_tells_what_is_going_on(zone: onezones.Zone) -> None:
     """Servers, leader and term, in the columns of the list."""
     head, row = lab.kubectl("-n", zone.namespace, "get", "onezone", zone.name).splitlines()
-    assert head.split()[:6] == ["NAME", "READY", "SERVERS", "LEADER", "TERM", "STATUS"]
+    columns = ["NAME", "READY", "SERVERS", "LEADER", "TERM", "HEALTH", "STATUS"]
+    assert head.split()[:7] == columns
     status = zone.get()["status"]
-    assert row.split()[:5] == [zone.name, "True", "3/3", status["leader"], str(status["term"])]
+    shown = [zone.name, "True", "3/3", status["leader"], str(status["term"]), "Healthy"]
+    assert row.split()[:6] == shown
     assert status["leader"] == zone.leader()
 
 
