@@ -217,7 +217,6 @@ async def test_report_says_when_it_could_not_look_for_secrets(run, server, tmp_p
         assert b"status of zone-2" in archive.read("missing.txt")
 
 
-@pytest.mark.integration
 @pytest.fixture
 def interruptible():
     """A shell that runs the tests in the background has them ignore interrupts, and so a child."""
@@ -226,6 +225,7 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("interruptible")
 async def test_live_view_outlives_an_outage_and_ends_on_interrupt(server):
     process = await asyncio.create_subprocess_exec(
