@@ -24,24 +24,24 @@ EXIT_FAILURE = 1
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-def default_config() -> Path:
-    """Where oned.conf is unless a command says otherwise."""
+def _default_path() -> Path:
     location = os.environ.get("ONE_LOCATION")
     return Path(location) / "etc" / "oned.conf" if location else DEFAULT_PATH
 
 
-_config_option = click.option(
+config_option = click.option(
     "-c",
     "--config",
-    "path",
+    "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=default_config,
+    default=_default_path,
     show_default="/etc/one/oned.conf",
     help="The server's oned.conf",
 )
 
 
-def _settings(path: Path) -> tuple[Config, Environment]:
+def settings(path: Path) -> tuple[Config, Environment]:
+    """oned.conf and the environment."""
     config = load_config(path.absolute(), os.environ)
     return config, load_environment(config)
 
@@ -53,10 +53,10 @@ def oned() -> None:
 
 
 @oned.command()
-@_config_option
-def serve(path: Path) -> int:
+@config_option
+def serve(config_path: Path) -> int:
     """Run a server until it is told to stop (SIGTERM or SIGINT)."""
-    config, environment = _settings(path)
+    config, environment = settings(config_path)
     # structlog loads rich where it is installed, for tracebacks that we never print: 5 MB.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     # Imported late: the other commands need no server, and a wrong file is told at once.
@@ -66,13 +66,13 @@ def serve(path: Path) -> int:
 
 
 @oned.command()
-@_config_option
-def init(path: Path) -> None:
+@config_option
+def init(config_path: Path) -> None:
     """Make the database of a new zone, and end.
 
     "serve" does so by itself, on a server alone or on the one named by ONED_BOOTSTRAP.
     """
-    config, environment = _settings(path)
+    config, environment = settings(config_path)
     from oned import daemon  # noqa: PLC0415
 
     daemon.init(config, environment)
@@ -80,10 +80,10 @@ def init(path: Path) -> None:
 
 
 @oned.command()
-@_config_option
-def check(path: Path) -> None:
+@config_option
+def check(config_path: Path) -> None:
     """Check oned.conf and the environment, and name what has no effect."""
-    config, environment = _settings(path)
+    config, environment = settings(config_path)
     for warning in config.warnings:
         click.echo(warning, err=True)
     click.echo(f"{config.path}: right, for server {environment.server_name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,8 +12,8 @@ import click
 
 from oned import pki
 from oned.cli.command import ResourceGroup, argument, run
-from oned.cli.main import default_config
-from oned.config import Config, Environment, load_config, load_environment
+from oned.cli.main import config_option, settings
+from oned.config import Config, Environment
 from oned.errors import ConfigError, StorageError
 from oned.raft.types import Configuration, Member, ServerId
 from oned.state.bootstrap import refounded, server_id_for
@@ -40,34 +39,20 @@ _database_option = click.option(
     metavar="FILE",
     help="The database; that of the server that oned.conf describes unless given",
 )
-_config_option = click.option(
-    "-c",
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=default_config,
-    show_default="/etc/one/oned.conf",
-    help="The server's oned.conf",
-)
 
 
 def _force_option(what: str) -> Callable[[F], F]:
     return click.option("-f", "--force", is_flag=True, help=what)
 
 
-def _settings(path: Path) -> tuple[Config, Environment]:
-    config = load_config(path.absolute(), os.environ)
-    return config, load_environment(config)
-
-
 def _database(given: Path | None, config_path: Path) -> Path:
-    return given or _settings(config_path)[1].var / "one.db"
+    return given or settings(config_path)[1].var / "one.db"
 
 
 @onedb.command("backup")
 @argument("output", metavar="output_file", required=False)
 @_database_option
-@_config_option
+@config_option
 @_force_option("Replace the file if it exists")
 def write_backup(
     output: str | None, database: Path | None, config_path: Path, *, force: bool
@@ -99,7 +84,7 @@ def verify_backup(backup_file: str) -> None:
 @onedb.command("restore")
 @argument("backup_file")
 @_database_option
-@_config_option
+@config_option
 @_force_option("Put a database that is there aside, as one.db.replaced-…")
 @click.option(
     "--first-server",
@@ -122,7 +107,7 @@ def restore_backup(
 
     def finish(store: Store) -> None:
         if first_server:
-            _begin_anew(store, *_settings(config_path))
+            _begin_anew(store, *settings(config_path))
 
     header = backup.restore(Path(backup_file), place, finish=finish, replace=force)
     click.echo(f"{place} restored up to entry {header.index}.")
@@ -134,7 +119,7 @@ def restore_backup(
 
 @onedb.command("version")
 @_database_option
-@_config_option
+@config_option
 def show_version(database: Path | None, config_path: Path) -> int:
     """Show the version of the database; exit code 1 when it holds no zone."""
     place = _database(database, config_path)
