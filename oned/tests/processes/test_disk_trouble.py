@@ -154,6 +154,7 @@ async def test_leader_on_a_bad_disk_resigns_within_a_second_and_comes_back(
             assert ready == 503
             assert "the database cannot be written" in reason["reason"]
             assert (await probe(zone, old, "healthz"))[0] == 503
+            assert (await probe(zone, old, "livez"))[0] == 200
             assert (await probe(zone, old, "leader"))[0] == 503
             assert status["database"] == database
             elected_in, new = await within(ELECT_SECONDS, succeeded)

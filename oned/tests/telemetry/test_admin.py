@@ -97,6 +97,7 @@ async def test_unhealthy(server):
     code, body = await server.get("/healthz")
     assert code == 503
     assert "database" in body["reason"]
+    assert await server.get("/livez") == (200, {"live": True})
 
 
 async def test_metrics_are_of_the_moment(server):

@@ -97,8 +97,8 @@ def _container(zone: OneZone) -> dict[str, Any]:
             {"name": "admin", "containerPort": naming.ADMIN_PORT, "protocol": "TCP"},
         ],
         # Five minutes to start: a server may have a long log to apply first.
-        "startupProbe": _probe("/healthz", period=2, timeout=2, failures=150),
-        "livenessProbe": _probe("/healthz", period=10, timeout=5, failures=3),
+        "startupProbe": _probe("/livez", period=2, timeout=2, failures=150),
+        "livenessProbe": _probe("/livez", period=10, timeout=5, failures=3),
         "readinessProbe": _probe("/readyz", period=2, timeout=2, failures=2),
         "resources": _resources(zone),
         "securityContext": {
