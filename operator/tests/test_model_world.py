@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_world import NAMESPACE, ZONE, World
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from onezone_operator import naming
 from onezone_operator.errors import OperatorError
@@ -59,6 +61,16 @@ async def test_steady_zone_is_not_written():
         outcome = await world.run_pass()
         assert outcome.retry_seconds == 5.0
     assert (world.writes, world.calls) == (writes, calls)
+
+
+async def test_every_record_says_zone_and_step():
+    world = World()
+    world.declare(replicas=1)
+    with capture_logs([merge_contextvars]) as records:
+        await settle(world)
+    done = [each for each in records if each["event"] == "step done"]
+    assert {"CreateAuthority", "ApplyObjects", "RecordBootstrap"} <= {each["step"] for each in done}
+    assert {(each["namespace"], each["zone"]) for each in records} == {(NAMESPACE, ZONE)}
 
 
 @pytest.mark.parametrize("sizes", [(1, 3, 5, 3, 1), (5, 1, 7), (3, 5, 3, 5)])

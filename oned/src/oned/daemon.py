@@ -257,6 +257,13 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
         )
     _settle_identity(store, config, environment, peers.zone_uuid if peers else None)
     node.restart_core()
+    logs.identify(
+        lambda: {
+            "zone": node.store.facts.zone_uuid,
+            "server": environment.server_name,
+            "term": node.core.term,
+        }
+    )
     metrics = Metrics(environment.server_name)
     hooks = HookRunner(
         leader=config.leader_hook,
@@ -298,7 +305,7 @@ async def _serve(config: Config, environment: Environment) -> int:
         await parts.api.start()
         await parts.node.start(parts.peers)
         _settle_memory()
-        _log.info("serving", server=environment.server_name, port=config.port)
+        _log.info("serving", port=config.port)
         return await _until_stopped(parts, stopped)
     finally:
         await _stop(parts)

@@ -19,6 +19,7 @@ def restored():
     handlers, level = list(root.handlers), root.level
     yield
     structlog.reset_defaults()
+    logs.identify(dict)
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -34,6 +35,22 @@ def test_json_off_a_terminal():
     (line,) = lines(stream)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "became leader", "level": "info", "term": 3, "server": 0}
+
+
+def test_every_record_says_whose_it_is():
+    stream = io.StringIO()
+    logs.setup(2, stream)
+    term = 3
+    logs.identify(lambda: {"server": "one", "term": term})
+    structlog.get_logger().info("serving")
+    term = 4
+    logging.getLogger("aiohttp").warning("a library's")
+    structlog.get_logger().info("handed over", term=5)
+    assert [(each["server"], each["term"]) for each in lines(stream)] == [
+        ("one", 3),
+        ("one", 4),
+        ("one", 5),
+    ]
 
 
 def test_readable_on_a_terminal():

@@ -150,7 +150,7 @@ class Membership:
     def _propose(self, configuration: Configuration, why: str, member: Member) -> None:
         if self._node.core.change_pending or (self._change and not self._change.done()):
             return
-        _log.info("member changes", server=member.name, server_id=member.server_id, reason=why)
+        _log.info("member changes", member=member.name, server_id=member.server_id, reason=why)
         self._change = asyncio.create_task(self._change_to(configuration))
 
     async def _change_to(self, configuration: Configuration) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
@@ -16,7 +17,7 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["SECRET_FIELDS", "setup"]
+__all__ = ["SECRET_FIELDS", "identify", "setup"]
 
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, logging.DEBUG, logging.DEBUG)
 """OpenNebula's ``LOG/DEBUG_LEVEL`` 0 to 5. It has three degrees of debugging, we have one."""
@@ -37,6 +38,29 @@ SECRET_FIELDS = frozenset(
 """Fields that never come out, whoever passes them by mistake."""
 
 
+class _Origin:
+    """Adds to each record what ``identify`` was given, unless the record says it itself."""
+
+    tell: Callable[[], Mapping[str, object]] = staticmethod(dict)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for key, value in self.tell().items():
+            event.setdefault(key, value)
+        return event
+
+
+_origin = _Origin()
+
+
+def identify(tell: Callable[[], Mapping[str, object]]) -> None:
+    """Have every record from now on say whose it is.
+
+    Args:
+        tell: the fields, asked for at each record and from any thread: zone, server and term.
+    """
+    _origin.tell = tell
+
+
 def setup(level: int, stream: TextIO | None = None) -> None:
     """Send logs to ``stream`` (standard error) from the given ``DEBUG_LEVEL`` on.
 
@@ -54,6 +78,7 @@ def setup(level: int, stream: TextIO | None = None) -> None:
     stream = stream if stream is not None else sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _origin,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from onezone_operator.config import Settings
 from onezone_operator.errors import Forbidden, Invalid, KubeError, OperatorError, ZoneRefused
@@ -45,6 +47,9 @@ _LASTING = (Forbidden, Invalid, ZoneRefused)
 """Refusals: trouble that users must see, since trying again will hardly help. Everything else may
 be over at the next pass."""
 
+_CONTEXT: dict[str, Any] = dict.fromkeys(("step", "leader", "term"))
+"""What a pass adds to its log records as soon as it knows, and takes away at its end."""
+
 log = structlog.get_logger()
 
 
@@ -76,7 +81,7 @@ class Reconciler:
         Raises:
             OperatorError: it could not be finished; to be tried again.
         """
-        with PASS_SECONDS.time():
+        with PASS_SECONDS.time(), bound_contextvars(**_CONTEXT, namespace=namespace, zone=name):
             raw = await read_zone(self.kube, namespace, name)
             if raw is None:
                 self.memories.pop((namespace, name), None)
@@ -98,6 +103,7 @@ class Reconciler:
         contested = memory.contested(self.clock())
         observed = replace(observation.zone, reports=reports, contested=contested)
         step = plan(zone, observed, self.clock(), address_type=self.settings.address_type)
+        bind_contextvars(step=type(step).__name__, leader=zone.status.leader, term=zone.status.term)
         if not zone.is_deleted:
             # A step that failed is told as failed until it succeeds or another is planned.
             told = _failed(memory) if step == memory.failed_step else step
@@ -113,7 +119,7 @@ class Reconciler:
         memory.note_step(step, self.clock())
         if is_change(step):
             STEPS.labels(type(step).__name__).inc()
-            log.info("step done", zone=zone.name, namespace=zone.namespace, step=sentence)
+            log.info("step done", outcome=sentence)
             notice = notice_of_step(step)
             if notice is not None:
                 await self._tell(zone, notice)
@@ -136,8 +142,6 @@ class Reconciler:
         STATUS_WRITES.inc()
         log.info(
             "status",
-            zone=zone.name,
-            namespace=zone.namespace,
             leader=status.leader,
             term=status.term,
             servers=status.ready_servers,
@@ -159,7 +163,7 @@ class Reconciler:
                 now=self.clock(),
             )
         except KubeError as error:
-            log.warning("event was not written", zone=zone.name, error=str(error))
+            log.warning("event was not written", error=str(error))
 
     def _retry_seconds(self, step: Step) -> float:
         match step:
