@@ -97,7 +97,15 @@ class KubeServer:
             if name not in self.world.running():
                 return _failure(503, "error trying to reach service: connection refused")
             report = dataclasses.asdict(self.world._report(name))
-            return web.json_response({**report, "database": "ok"})
+            certificates = {
+                which: {
+                    "fingerprint": each["fingerprint"],
+                    "authorities": sorted(each["authorities"]),
+                    "refused": each["is_refused"],
+                }
+                for which, each in report["certificates"].items()
+            }
+            return web.json_response({**report, "database": "ok", "certificates": certificates})
         if subresource == ["log"]:
             text = self.logs.get(name, b"")
             tail = int(request.query.get("tailLines", 1000))

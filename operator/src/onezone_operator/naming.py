@@ -51,12 +51,24 @@ BOOTSTRAPPED_ANNOTATION: Final = f"{GROUP}/bootstrapped"
 TERM_ANNOTATION: Final = f"{GROUP}/term"
 LEADER_ANNOTATION: Final = f"{GROUP}/leader"
 
+ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+"""On the authority's Secret, by a user: another authority is wanted. Gone once that has begun."""
+
+ANNOUNCED_ANNOTATION: Final = f"{GROUP}/announced"
+"""On the authority's Secret: when the next authority began to be trusted."""
+
 CONTAINER: Final = "oned"
 DATA_VOLUME: Final = "data"
 CONFIG_KEY: Final = "oned.conf"
 BOOTSTRAP_KEY: Final = "bootstrap"
 AUTH_KEY: Final = "one_auth"
 AUTHORITY_KEY: Final = "ca.crt"
+TLS_CERTIFICATE_KEY: Final = "tls.crt"
+TLS_PRIVATE_KEY: Final = "tls.key"
+TLS_DIRECTORY: Final = "/etc/one/tls"
+
+CERTIFICATE_KIND: Final = "Certificate"
+CERTIFICATE_API_VERSION: Final = "cert-manager.io/v1"
 
 API_PORT: Final = 2633
 PEER_PORT: Final = 2635
@@ -98,6 +110,11 @@ def peers_secret_name(zone: str) -> str:
     return f"{zone}-peers"
 
 
+def tls_secret_name(zone: str) -> str:
+    """The Secret with the API's certificate, and cert-manager's Certificate for it."""
+    return f"{zone}-tls"
+
+
 def leader_service_name(zone: str) -> str:
     return zone
 
@@ -124,9 +141,9 @@ def server_host(zone: str, namespace: str, server: str) -> str:
     return f"{server}.{servers_service_name(zone)}.{namespace}.svc"
 
 
-def server_endpoint(zone: str, namespace: str, server: str) -> str:
+def server_endpoint(zone: str, namespace: str, server: str, *, scheme: str = "http") -> str:
     """The XML-RPC URL that a server is registered with."""
-    return f"http://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
+    return f"{scheme}://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
 
 
 def server_peer(zone: str, namespace: str, server: str) -> str:
@@ -134,9 +151,9 @@ def server_peer(zone: str, namespace: str, server: str) -> str:
     return f"{server_host(zone, namespace, server)}:{PEER_PORT}"
 
 
-def zone_endpoint(zone: str, namespace: str) -> str:
+def zone_endpoint(zone: str, namespace: str, *, scheme: str = "http") -> str:
     """The zone's own endpoint: the leader Service."""
-    return f"http://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
+    return f"{scheme}://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
 
 
 def selector_labels(zone: str) -> dict[str, str]:
@@ -200,6 +217,12 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
         "verbs": ["get", "create", "patch"],
     },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    # Only for zones whose certificate cert-manager issues.
+    {
+        "apiGroups": ["cert-manager.io"],
+        "resources": ["certificates"],
+        "verbs": ["get", "create", "patch"],
+    },
 )
 """The rules of the operator's Role in every namespace that it serves. Cluster-wide, the same
 rules go into a ClusterRole. Nothing else is needed: no access to nodes, namespaces or CRDs."""

@@ -27,6 +27,7 @@ class Resource:
 
 KINDS = {
     naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
+    naming.CERTIFICATE_KIND: Resource(naming.CERTIFICATE_API_VERSION, "certificates"),
     "ConfigMap": Resource("v1", "configmaps"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
     "Event": Resource("v1", "events"),

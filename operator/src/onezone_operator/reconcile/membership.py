@@ -165,7 +165,7 @@ def _register(zone: OneZone, diagnosis: Diagnosis, ordinal: int) -> RegisterMemb
     name = naming.server_name(zone.name, ordinal)
     return RegisterMember(
         name,
-        naming.server_endpoint(zone.name, zone.namespace, name),
+        naming.server_endpoint(zone.name, zone.namespace, name, scheme=zone.spec.tls.scheme),
         naming.server_peer(zone.name, zone.namespace, name),
         diagnosis.leader.name,
     )
