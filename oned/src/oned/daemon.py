@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from oned import pki
+from oned import pki, tls
 from oned.api.server import ApiServer
 from oned.config import Config, Environment
 from oned.errors import (
@@ -264,6 +264,10 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
             "term": node.core.term,
         }
     )
+    certificates = [peers.certificates] if peers else []
+    api_certificates = _api_certificates(config)
+    if api_certificates is not None:
+        certificates.append(api_certificates)
     metrics = Metrics(environment.server_name)
     hooks = HookRunner(
         leader=config.leader_hook,
@@ -284,12 +288,25 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
     admin = AdminServer(
         config.admin.listen_address,
         config.admin.port,
-        node.report,
+        lambda: {
+            **node.report(),
+            "certificates": {each.which: each.report() for each in certificates},
+        },
         metrics,
         lambda: not node.failed.done() and node.database == "ok",
     )
-    api = ApiServer(node, config, requests=metrics.call)
+    api = ApiServer(node, config, requests=metrics.call, certificates=api_certificates)
     return _Parts(store, node, peers, api, admin, hooks)
+
+
+def _api_certificates(config: Config) -> tls.Certificates | None:
+    files = config.api_tls
+    if files is None:
+        return None
+    watched = (files.certificate, files.key, *((files.authority,) if files.authority else ()))
+    return tls.Certificates(
+        "api", watched, lambda: tls.load_api(files.certificate, files.key, files.authority)
+    )
 
 
 async def _serve(config: Config, environment: Environment) -> int:

@@ -6,11 +6,13 @@ answers come back the same way. One call, one connection: a command makes few of
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import xmlrpc.client
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
@@ -19,6 +21,11 @@ from oned.errors import OnedError
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 """Longer than the longest wait inside the front-end, so that its own answer is what is seen."""
+
+CERTIFICATES_MAX = 1000
+"""Files of ONE_CERT_DIR that are looked at."""
+
+CERTIFICATE_BYTES = 2**20
 
 MAXIMUM_ANSWER = 2**30
 """Bytes of one answer."""
@@ -153,10 +160,29 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext | None:
     if not directory and not unverified:
         return None
     context = ssl.create_default_context(capath=directory or None)
+    if directory:
+        load_authorities(context, Path(directory))
     if unverified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def load_authorities(context: ssl.SSLContext, directory: Path) -> None:
+    """Trust the certificates in a directory's files, whatever the files are called.
+
+    Raises:
+        ClientError: the directory cannot be read.
+    """
+    try:
+        files = sorted(each for each in directory.iterdir() if each.is_file())[:CERTIFICATES_MAX]
+        texts = [each.read_bytes() for each in files if each.stat().st_size <= CERTIFICATE_BYTES]
+    except OSError as error:
+        raise ClientError(f"{directory}: {_reason(error)}") from None
+    for text in texts:
+        # Beside certificates there may be anything: what is none is left out.
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            context.load_verify_locations(cadata=text.decode("ascii"))
 
 
 def _reason(error: OSError) -> str:
