@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from oned.api import methods
+from oned.api import backups, methods
 from oned.api.calls import Services
 from oned.api.flow import Envelope, Flow, RequestHook
 from oned.api.forwarding import (
@@ -77,9 +77,9 @@ class ApiServer:
         self._forwarder = forwarder or Forwarder(
             context=None if certificates is None else certificates.client
         )
-        self._flow = Flow(
-            Services(front, config), registry or methods.all_methods(), self._forwarder, requests
-        )
+        services = Services(front, config)
+        self._flow = Flow(services, registry or methods.all_methods(), self._forwarder, requests)
+        self._backups = backups.Backups(front, services.authenticator)
         self._body_max = min(config.xmlrpc.message_size, BODY_MAX)
         self._calls = 0
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -176,6 +176,8 @@ class ApiServer:
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == backups.PATH:
+            return await self._backups.answer(request)
         if request.path != PATH:
             return web.Response(status=404, text=f"Calls are taken at {PATH}\n", headers=_NOT_RUN)
         if request.method != "POST":

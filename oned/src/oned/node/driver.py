@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ from oned.raft.types import (
     Term,
 )
 from oned.state.entry import Change, Reader, encode
-from oned.storage.export import write_beside
+from oned.storage.export import Export, write_beside
 from oned.storage.store import Applied, Store
 from oned.transport import codec
 from oned.transport.codec import Adopt, Frame, Hello
@@ -279,6 +280,10 @@ class Node:
         except TimeoutError:
             pass
         return self.core.leadership is None
+
+    def backup(self) -> AbstractAsyncContextManager[tuple[Path, Export]]:
+        """See ``oned.api.ports.Front.backup``."""
+        return self.snapshots.backup()
 
     async def reset_server(self, server_id: ServerId) -> None:
         """Send a server a fresh snapshot whatever its log holds."""
