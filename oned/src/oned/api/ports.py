@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from oned.raft.types import Configuration, RaftStatus, ServerId, Term
+from oned.raft.types import Configuration, Follower, RaftStatus, ServerId, Term
 from oned.state.entry import Change, Reader
 
 
@@ -56,6 +56,14 @@ class Front(Protocol):
 
     async def transfer_leadership(self, to: ServerId | None = None) -> bool:
         """Hand over to ``to`` or the best follower; False when nobody took over in time."""
+        ...
+
+    def successor(self) -> ServerId | None:
+        """Who would take over soonest; None when nobody can, or this server does not lead."""
+        ...
+
+    def follower(self, server_id: ServerId) -> Follower | None:
+        """What this leader knows of another server; None when it does not lead, or know it."""
         ...
 
     async def reset_server(self, server_id: ServerId) -> None:

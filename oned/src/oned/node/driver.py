@@ -40,6 +40,7 @@ from oned.raft.messages import TO_BE_COUNTED, Message, TimeoutNow
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
+    Follower,
     HardState,
     Index,
     RaftStatus,
@@ -279,6 +280,21 @@ class Node:
         except TimeoutError:
             pass
         return self.core.leadership is None
+
+    def successor(self) -> ServerId | None:
+        """See ``oned.api.ports.Front.successor``."""
+        leadership = self.core.leadership
+        return None if leadership is None else leadership.successor()
+
+    def follower(self, server_id: ServerId) -> Follower | None:
+        """See ``oned.api.ports.Front.follower``."""
+        core = self.core
+        progress = core.leadership.progress.get(server_id) if core.leadership else None
+        if progress is None:
+            return None
+        heard = progress.last_reply
+        silence = None if heard is None else time.monotonic() - heard
+        return Follower(core.log.last_index - progress.match, silence)
 
     async def reset_server(self, server_id: ServerId) -> None:
         """Send a server a fresh snapshot whatever its log holds."""
