@@ -13,7 +13,8 @@ from onezone_operator.models.onezone import OneZoneStatus
 from onezone_operator.reconcile import build_status, plan
 from onezone_operator.reconcile.conditions import CONDITIONS
 from onezone_operator.reconcile.notices import notices_of_change
-from onezone_operator.reconcile.steps import rounded_lag
+from onezone_operator.reconcile.status import HISTORY_MAX
+from onezone_operator.reconcile.steps import RemoveMember, SetReplicas, Wait, rounded_lag
 
 
 def status_of(zone, observed, now=NOW):
@@ -45,6 +46,23 @@ def test_healthy_zone():
     assert [server.role for server in status.servers] == ["leader", "follower", "follower"]
     assert status.endpoint == "http://zone.front.svc:2633/RPC2"
     assert status.selector.startswith("app.kubernetes.io/component=oned,")
+
+
+def test_history_is_of_changes_and_bounded():
+    zone = build_zone()
+    observed = build_observed(zone)
+    removal = RemoveMember("zone-2", 2, "zone-0")
+    for count in range(HISTORY_MAX + 3):
+        for step in (SetReplicas({}, count, count + 1), removal, removal, Wait("Some", "thing")):
+            status = build_status(zone, observed, step, NOW + timedelta(seconds=count))
+            zone = zone.model_copy(update={"status": status})
+    steps = [(each.step, each.message) for each in zone.status.history]
+    assert len(steps) == HISTORY_MAX
+    assert steps[-2:] == [
+        ("SetReplicas", "Changing the number of pods from 22 to 23"),
+        ("RemoveMember", "Removing server zone-2 from the zone"),
+    ]
+    assert zone.status.history[-1].time == "2026-03-01T12:00:22Z"
 
 
 def test_every_condition_has_a_reason_in_every_situation():

@@ -21,6 +21,7 @@ __all__ = [
     "OneZone",
     "OneZoneSpec",
     "OneZoneStatus",
+    "PastStep",
     "PlanStatus",
     "RaftSettings",
     "Resources",
@@ -373,6 +374,17 @@ class PlanStatus(_Model):
     """What must happen before the operator goes on, in one word; absent when it does not wait."""
 
 
+class PastStep(_Model):
+    """A step that the operator took."""
+
+    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When it was begun."""
+    step: Annotated[str, Field(max_length=64)]
+    """Kind of the step."""
+    message: Annotated[str, Field(max_length=1024)]
+    """What was done, in a sentence."""
+
+
 class OneZoneStatus(_Model):
     """A zone as it was found."""
 
@@ -402,6 +414,10 @@ class OneZoneStatus(_Model):
     """The zone in one word, and why."""
     plan: PlanStatus = Field(default_factory=PlanStatus)
     """What the operator does next."""
+    history: Annotated[list[PastStep], Field(json_schema_extra=_ATOMIC)] = Field(
+        default_factory=list
+    )
+    """The last twenty steps that changed something, the latest last."""
     conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(
         default_factory=list
     )

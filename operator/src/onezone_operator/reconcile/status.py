@@ -16,6 +16,7 @@ from onezone_operator.models.onezone import (
     DiagnosisStatus,
     OneZone,
     OneZoneStatus,
+    PastStep,
     PlanStatus,
     ServerStatus,
 )
@@ -23,9 +24,14 @@ from onezone_operator.reconcile.conditions import Verdict, judge
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.quorum import CONTACT_SECONDS, Diagnosis, diagnose
 from onezone_operator.reconcile.seed import is_bootstrapped, zone_uuid
-from onezone_operator.reconcile.steps import Step, awaited, describe, rounded_lag
+from onezone_operator.reconcile.steps import Step, awaited, describe, is_change, rounded_lag
 
 __all__ = ["build_status", "timestamp"]
+
+HISTORY_MAX = 20
+"""Steps that the status remembers; older ones are in the log."""
+
+_MESSAGE_MAX = 1024
 
 _SAME_CONTACT = timedelta(seconds=10)
 """Two computed moments of one last contact differ by less than this."""
@@ -45,6 +51,9 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
     leader = diagnosis.leader
     verdicts = judge(zone, observed, diagnosis, step)
     finding = explain(zone, observed, diagnosis)
+    planned = PlanStatus(
+        step=type(step).__name__, message=describe(step), waiting_for=awaited(step)
+    )
     return OneZoneStatus(
         observed_generation=zone.metadata.generation,
         zone_uuid=zone_uuid(zone, observed),
@@ -57,11 +66,19 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
         term=leader.term if leader is not None else None,
         endpoint=_endpoint(zone, observed),
         diagnosis=DiagnosisStatus(health=str(finding.health), message=finding.message),
-        plan=PlanStatus(
-            step=type(step).__name__, message=describe(step), waiting_for=awaited(step)
-        ),
+        plan=planned,
+        history=_history(zone.status, planned, now) if is_change(step) else zone.status.history,
         conditions=[_condition(zone, kind, verdict, now) for kind, verdict in verdicts.items()],
     )
+
+
+def _history(before: OneZoneStatus, planned: PlanStatus, now: datetime) -> list[PastStep]:
+    """A step that is tried again is the same step."""
+    if planned == before.plan:
+        return before.history
+    message = planned.message[:_MESSAGE_MAX]
+    step = PastStep(time=timestamp(now), step=planned.step, message=message)
+    return [*before.history, step][-HISTORY_MAX:]
 
 
 def _condition(zone: OneZone, kind: str, verdict: Verdict, now: datetime) -> Condition:
