@@ -66,6 +66,7 @@ def quiet():
 class Course:
     """An undisturbed run, with the world before each pass."""
 
+    operation: Operation
     passes: int = 0
     requests: list[str] = field(default_factory=list)
     before_pass: list[tuple[int, bytes]] = field(default_factory=list)
@@ -78,15 +79,16 @@ class Course:
 
 
 async def run_undisturbed(operation: Operation) -> Course:
-    course = Course()
+    course = Course(operation)
     world = pickle.loads(await prepare(operation))
     course.passes = await converge(
         world,
         UNDISTURBED_PASSES_MAX,
+        operation=operation,
         before_pass=lambda now: course.before_pass.append((len(now.requests), pickle.dumps(now))),
     )
     course.requests = list(world.requests)
-    await check_end(world)
+    await check_end(world, operation)
     return course
 
 
@@ -96,9 +98,9 @@ async def run_killed(course: Course, call: int, moment: str, outage: int) -> int
     setattr(world, f"cut_{moment}", call)
     bound = course.passes + RECOVERY_PASSES_MAX - before
     try:
-        passes = await converge(world, bound, outage=outage)
+        passes = await converge(world, bound, outage=outage, operation=course.operation)
         assert world.cuts == 1, "the operator was to be killed, and was not"
-        await check_end(world)
+        await check_end(world, course.operation)
     except AssertionError as error:
         request = course.requests[call - 1]
         text = f"killed {moment} call {call} ({request}), then {outage} s without operator: {error}"
@@ -137,8 +139,9 @@ async def run_late(course: Course, call: int, delay: int) -> None:
         world.step()
     try:
         await wire.deliver()
-        await converge(world, course.passes + RECOVERY_PASSES_MAX + REPAIR_PASSES_MAX - before)
-        await check_end(world)
+        bound = course.passes + RECOVERY_PASSES_MAX + REPAIR_PASSES_MAX - before
+        await converge(world, bound, operation=course.operation)
+        await check_end(world, course.operation)
     except AssertionError as error:
         request = course.requests[call - 1]
         text = f"call {call} ({request}) arrived {delay} passes late: {error}"
@@ -225,7 +228,7 @@ def test_killed_twice(*, operation, ticks, controller_takes, first, second, outa
 
     async def run() -> None:
         bound = UNDISTURBED_PASSES_MAX + 2 * RECOVERY_PASSES_MAX
-        await converge(world, bound, outage=outage, before_pass=kill_again)
-        await check_end(world)
+        await converge(world, bound, outage=outage, before_pass=kill_again, operation=operation)
+        await check_end(world, operation)
 
     asyncio.run(run())
