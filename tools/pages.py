@@ -4,10 +4,12 @@ sources.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -214,6 +216,43 @@ def build_rbac() -> str:
     return "\n".join(parts) + "\n"
 
 
+# --- labels and annotations ------------------------------------------------------
+
+
+def build_labels() -> str:
+    """What the project writes on objects under its own domain, and the labels of others it uses."""
+    own = {
+        getattr(naming, name): (name.rpartition("_")[2].lower(), _code(meaning))
+        for name, meaning in _documented(inspect.getsource(naming)).items()
+        if name.endswith(("_LABEL", "_ANNOTATION"))
+        and getattr(naming, name).startswith(f"{naming.GROUP}/")
+    }
+    selecting = ", ".join(f"`{name}`" for name in naming.selector_labels(""))
+    parts = [
+        "# Labels and annotations\n",
+        "## Of this project\n",
+        "| name | kind | meaning |\n|---|---|---|",
+        *(f"| `{name}` | {kind} | {meaning} |" for name, (kind, meaning) in sorted(own.items())),
+        "\n## On every object of a zone\n",
+        "| label | value |\n|---|---|",
+        *(f"| `{name}` | `{value}` |" for name, value in naming.object_labels("<zone>").items()),
+        f"\nThe servers' pods are selected by {selecting}.",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _documented(source: str) -> dict[str, str]:
+    """Each constant of a module and the string below it; empty where there is none."""
+    meanings = {}
+    for each, after in pairwise([*ast.parse(source).body, ast.Pass()]):
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+            text = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                text = str(after.value.value)
+            meanings[each.target.id] = text
+    return meanings
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "onezone.md": build_onezone,
     "commands.md": build_commands,
@@ -222,5 +261,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "rbac.md": build_rbac,
     "metrics.md": monitoring.build_metrics,
     "alerts.md": monitoring.build_alerts,
+    "labels.md": build_labels,
 }
 """File name -> builder."""

@@ -111,6 +111,12 @@ def test_reference_is_up_to_date():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_every_label_and_annotation_is_explained():
+    rows = [line for line in pages.build_labels().splitlines() if line.startswith("| `onezone.dev")]
+    assert len(rows) > 1
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
 def test_notes_of_the_chart_declare_a_zone_that_is_valid():
     notes = (ROOT / "charts/onezone-operator/templates/NOTES.txt").read_text()
     manifest = yaml.safe_load(notes.partition("<<END\n")[2].partition("  END")[0])

@@ -35,6 +35,8 @@ SECRET_FIELD_MANAGER: Final = f"{OPERATOR}-secrets"
 STATUS_FIELD_MANAGER: Final = f"{OPERATOR}-status"
 
 ZONE_LABEL: Final = f"{GROUP}/zone"
+"""On every object of a zone: the name of its OneZone."""
+
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 POD_INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
 REVISION_LABEL: Final = "controller-revision-hash"
@@ -54,7 +56,10 @@ BOOTSTRAPPED_ANNOTATION: Final = f"{GROUP}/bootstrapped"
 """On the authority's Secret: the zone's database exists, it must never be made again."""
 
 TERM_ANNOTATION: Final = f"{GROUP}/term"
+"""On the leader's EndpointSlice: the Raft term of its writer, which no older one overwrites."""
+
 LEADER_ANNOTATION: Final = f"{GROUP}/leader"
+"""On the leader's EndpointSlice: the name of the server that it leads to."""
 
 CONTAINER: Final = "oned"
 DATA_VOLUME: Final = "data"
