@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 
+_CONDITIONAL = frozenset({"StatefulSet", "ConfigMap"})
+
+
 async def apply_objects(
     kube: KubeApi, manifests: tuple[Manifest, ...], *, seen: Mapping[ObjectKey, Manifest]
 ) -> None:
@@ -41,14 +44,14 @@ async def apply_objects(
 
     A StatefulSet is changed only if it still is what was seen: with a number of pods that arrives
     late, from an operator that was killed, it would take the pod of a server that became a member
-    meanwhile.
+    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more.
 
     Raises:
-        FactsChanged: the StatefulSet changed meanwhile.
+        FactsChanged: one of them changed meanwhile.
     """
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
-        if manifest["kind"] != "StatefulSet" or key not in seen:
+        if manifest["kind"] not in _CONDITIONAL or key not in seen:
             await kube.apply(manifest, manager=naming.FIELD_MANAGER)
             continue
         version = {"resourceVersion": seen[key]["metadata"]["resourceVersion"]}
@@ -56,7 +59,7 @@ async def apply_objects(
         try:
             await kube.apply(conditional, manager=naming.FIELD_MANAGER)
         except Conflict as error:
-            raise FactsChanged("the StatefulSet changed meanwhile") from error
+            raise FactsChanged(f"the {manifest['kind']} changed meanwhile") from error
 
 
 async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> dict[str, bytes] | None:

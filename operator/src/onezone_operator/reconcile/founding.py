@@ -92,7 +92,7 @@ def plan_founding(
         return _plan_rest(zone, observed, diagnosis, task, now)
     if live != founding.text():
         return _plan_stop(zone, observed, founding, shape)
-    return _plan_start(zone, observed, founding, shape)
+    return _plan_start(zone, observed, diagnosis, founding, shape)
 
 
 # --- deciding ------------------------------------------------------------------------------
@@ -253,7 +253,9 @@ def _plan_stop(zone: OneZone, observed: ObservedZone, founding: Founding, shape:
     return _name(zone, founding, shape, f"{founding.server} begins the zone anew")
 
 
-def _plan_start(zone: OneZone, observed: ObservedZone, founding: Founding, shape: Shape) -> Step:
+def _plan_start(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, founding: Founding, shape: Shape
+) -> Step:
     """Start the server that founds, and those whose pods come before its own."""
     assert observed.statefulset is not None
     ordinal = naming.server_ordinal(zone.name, founding.server)
@@ -262,13 +264,13 @@ def _plan_start(zone: OneZone, observed: ObservedZone, founding: Founding, shape
     if pods <= ordinal:
         manifest = build_sized_stateful_set(zone, replace(shape, replicas=ordinal + 1))
         return SetReplicas(manifest, pods, ordinal + 1)
-    leader = observed.reports.get(founding.server)
-    if leader is None or not leader.serving or len(leader.members) != 1:
+    if not diagnosis.is_quorate:
         pod = observed.pod(founding.server)
         trouble = f": {pod.trouble}" if pod is not None and pod.trouble else ""
         message = f"Waiting until {founding.server} has begun the zone anew{trouble}"
         return Wait("Founding", message, is_trouble=bool(trouble))
-    # A server that loses its volume from now on must join the zone, not found it again.
+    # All servers were stopped before this was named, so that whoever leads is of the new zone. One
+    # that loses its volume from now on must join the zone, not found it again.
     return _name(zone, replace(founding, server=""), shape, f"{founding.server} has begun it")
 
 
