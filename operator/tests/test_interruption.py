@@ -13,7 +13,7 @@ import contextlib
 import functools
 import logging
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import structlog
@@ -35,8 +35,11 @@ from onezone_operator.errors import OperatorError
 from onezone_operator.handlers import reconciler
 from onezone_operator.reconcile import plan
 from onezone_operator.reconcile.steps import (
+    ApplyObjects,
+    DeleteVolume,
     Nothing,
     RecordBootstrap,
+    RegisterMember,
     RemoveMember,
     RepairRoute,
     SetReplicas,
@@ -177,6 +180,35 @@ def _leaves_the_route(step: Step) -> Step:
     return Nothing("AsDesired", "") if isinstance(step, RepairRoute) else step
 
 
+def _keeps_the_volume(step: Step) -> Step:
+    """Thinks that a server which is no member is as good as new."""
+    if not isinstance(step, DeleteVolume):
+        return step
+    host = f"{step.server}.{ZONE}-servers.front.svc"
+    return RegisterMember(step.server, f"http://{host}:2633/RPC2", f"{host}:2635", step.leader)
+
+
+def _takes_the_volume_first(step: Step) -> Step:
+    if isinstance(step, RemoveMember):
+        return DeleteVolume(step.server, f"data-{step.server}", "", None, step.leader)
+    return step
+
+
+def _lets_the_volumes_go(step: Step) -> Step:
+    """Stops the pods under a policy by which their claims go with them."""
+    if not isinstance(step, SetReplicas) or step.after:
+        return step
+    policy = {"whenDeleted": "Retain", "whenScaled": "Delete"}
+    spec = {**step.manifest["spec"], "persistentVolumeClaimRetentionPolicy": policy}
+    return replace(step, manifest={**step.manifest, "spec": spec})
+
+
+def _forgets_who_founded(step: Step) -> Step:
+    if isinstance(step, ApplyObjects) and "has begun it" in " ".join(step.reasons):
+        return Nothing("AsDesired", "")
+    return step
+
+
 def _writes_at_rest(step: Step) -> Step:
     return RecordBootstrap("") if isinstance(step, Nothing) else step
 
@@ -188,6 +220,10 @@ def _writes_at_rest(step: Step) -> Step:
         ("shrink 3 to 1", _leaves_the_pod),
         ("repair the route", _leaves_the_route),
         ("grow 1 to 3", _writes_at_rest),
+        ("replace the middle by task", _keeps_the_volume),
+        ("replace the middle by task", _takes_the_volume_first),
+        ("recover the quorum", _lets_the_volumes_go),
+        ("restore in place", _forgets_who_founded),
     ],
 )
 async def test_mistakes_are_noticed(monkeypatch, name, mistake):
@@ -195,8 +231,13 @@ async def test_mistakes_are_noticed(monkeypatch, name, mistake):
     operation = next(each for each in OPERATIONS if each.name == name)
     world = pickle.loads(await prepare(operation))
     monkeypatch.setattr(reconciler, "plan", lambda *args, **kinds: mistake(plan(*args, **kinds)))
+
+    async def run() -> None:
+        await converge(world, UNDISTURBED_PASSES_MAX, operation=operation)
+        await check_end(world, operation)
+
     with pytest.raises(AssertionError):
-        await converge(world, UNDISTURBED_PASSES_MAX)
+        await run()
 
 
 @functools.cache
