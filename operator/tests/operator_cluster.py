@@ -159,7 +159,7 @@ class Cluster:
         if kind in {naming.KIND, naming.TASK_KIND}:
             assert subresource == "status"
         changed = self.objects[(kind, name)] = _copy(live)
-        _merge_patch(changed, change)
+        merge_patch(changed, change)
         self.touch(changed, spec=subresource is None)
         self._end()
         return changed
@@ -355,12 +355,12 @@ def _merge(live: dict[str, Any], change: dict[str, Any]) -> None:
             live[key] = value
 
 
-def _merge_patch(live: dict[str, Any], change: dict[str, Any]) -> None:
+def merge_patch(live: dict[str, Any], change: dict[str, Any]) -> None:
     for key, value in change.items():
         if value is None:
             live.pop(key, None)
         elif isinstance(value, dict):
             live.setdefault(key, {})
-            _merge_patch(live[key], value)
+            merge_patch(live[key], value)
         else:
             live[key] = value
