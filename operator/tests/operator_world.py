@@ -23,6 +23,7 @@ from onezone_operator.config import Settings
 from onezone_operator.errors import OperatorError
 from onezone_operator.handlers.reconciler import Outcome, Reconciler
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.resources.metadata import digest
 
 __all__ = ["NAMESPACE", "ZONE", "Wire", "World"]
@@ -82,6 +83,21 @@ class World(Servers):
             return
         live["spec"] = {**live["spec"], **spec}
         self.touch(live)
+
+    def ask(self, task: str, **spec: Any) -> None:
+        """Create a OneZoneTask."""
+        self.put(naming.TASK_KIND, task, {"spec": {"zoneRef": {"name": ZONE}, **spec}})
+
+    def confirm(self, task: str) -> None:
+        live = self.objects[(naming.TASK_KIND, task)]
+        live["spec"]["confirm"] = True
+        self.touch(live)
+
+    def task(self, name: str) -> OneZoneTask:
+        return OneZoneTask.model_validate(self.objects[(naming.TASK_KIND, name)])
+
+    def tasks(self) -> list[OneZoneTask]:
+        return [self.task(name) for kind, name in self.objects if kind == naming.TASK_KIND]
 
     def zone(self) -> OneZone:
         return OneZone.model_validate(self.objects[(naming.KIND, ZONE)])
@@ -143,6 +159,7 @@ class World(Servers):
             and len(self.members) == wanted
             and {name for kind, name in self.objects if kind == "Pod"} == names
             and self.is_in_sync()
+            and all(task.is_finished for task in self.tasks())
         )
 
     def is_as_desired(self) -> bool:

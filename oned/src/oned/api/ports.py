@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from oned.raft.types import Configuration, RaftStatus, ServerId, Term
+from oned.raft.types import Configuration, Follower, RaftStatus, ServerId, Term
 from oned.state.entry import Change, Reader
 from oned.storage.export import Export
 
@@ -67,6 +67,14 @@ class Front(Protocol):
         Raises:
             StorageError: this server has no content, or it cannot be written to a file now.
         """
+        ...
+
+    def successor(self) -> ServerId | None:
+        """Who would take over soonest; None when nobody can, or this server does not lead."""
+        ...
+
+    def follower(self, server_id: ServerId) -> Follower | None:
+        """What this leader knows of another server; None when it does not lead, or know it."""
         ...
 
     async def reset_server(self, server_id: ServerId) -> None:

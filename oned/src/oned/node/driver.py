@@ -41,6 +41,7 @@ from oned.raft.messages import TO_BE_COUNTED, Message, TimeoutNow
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
+    Follower,
     HardState,
     Index,
     RaftStatus,
@@ -284,6 +285,21 @@ class Node:
     def backup(self) -> AbstractAsyncContextManager[tuple[Path, Export]]:
         """See ``oned.api.ports.Front.backup``."""
         return self.snapshots.backup()
+
+    def successor(self) -> ServerId | None:
+        """See ``oned.api.ports.Front.successor``."""
+        leadership = self.core.leadership
+        return None if leadership is None else leadership.successor()
+
+    def follower(self, server_id: ServerId) -> Follower | None:
+        """See ``oned.api.ports.Front.follower``."""
+        core = self.core
+        progress = core.leadership.progress.get(server_id) if core.leadership else None
+        if progress is None:
+            return None
+        heard = progress.last_reply
+        silence = None if heard is None else time.monotonic() - heard
+        return Follower(core.log.last_index - progress.match, silence)
 
     async def reset_server(self, server_id: ServerId) -> None:
         """Send a server a fresh snapshot whatever its log holds."""

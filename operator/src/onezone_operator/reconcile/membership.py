@@ -23,7 +23,7 @@ from onezone_operator.reconcile.steps import (
 )
 from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
-__all__ = ["known_size", "own_members", "plan_lost_quorum", "plan_membership"]
+__all__ = ["build_registration", "known_size", "own_members", "plan_lost_quorum", "plan_membership"]
 
 
 def own_members(zone: OneZone, members: tuple[Member, ...]) -> dict[int, Member]:
@@ -79,7 +79,7 @@ def plan_membership(
     pods = observed.statefulset.replicas
     gaps = [ordinal for ordinal in range(size) if ordinal not in members]
     if gaps:
-        return _register(zone, diagnosis, gaps[0])
+        return build_registration(zone, diagnosis, gaps[0])
     if pods != size:
         return _resize(zone, pods, size, shape)
     unfinished = _unfinished(zone, observed, members, diagnosis)
@@ -137,7 +137,7 @@ def _grow(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, size: int
     voters = len(diagnosis.voters)
     if diagnosis.healthy_voters + 1 < majority(voters + 1):
         return _unsafe(f"add {name}", diagnosis, majority(voters + 1) - 1)
-    return _register(zone, diagnosis, size)
+    return build_registration(zone, diagnosis, size)
 
 
 def _shrink(zone: OneZone, diagnosis: Diagnosis, last: Member) -> Step:
@@ -160,7 +160,8 @@ def _unsafe(act: str, diagnosis: Diagnosis, needed: int) -> Wait:
     )
 
 
-def _register(zone: OneZone, diagnosis: Diagnosis, ordinal: int) -> RegisterMember:
+def build_registration(zone: OneZone, diagnosis: Diagnosis, ordinal: int) -> RegisterMember:
+    """The step that adds the server of this ordinal."""
     assert diagnosis.leader is not None
     name = naming.server_name(zone.name, ordinal)
     return RegisterMember(

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onezone_operator.models.onezone import OneZoneStatus
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.reconcile.steps import (
+    DeleteVolume,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportTask,
     SetReplicas,
     Step,
     describe,
@@ -47,8 +50,23 @@ def notice_of_step(step: Step) -> Notice | None:
             return Notice("Normal", "PodReplaced", describe(step))
         case RepairRoute():
             return Notice("Warning", "RouteRepaired", describe(step))
+        case DeleteVolume():
+            return Notice("Normal", "VolumeDeleted", describe(step))
+        case ReportTask(task=task, status=status):
+            return _notice_of_task(task, status)
         case _:
             return None
+
+
+def _notice_of_task(task: OneZoneTask, status: OneZoneTaskStatus) -> Notice | None:
+    """A task began, or is over. What it waits for is in its status alone."""
+    text = f"{task.name} ({task.spec.type}): {status.message}"
+    if status.completed_at is not None:
+        if status.outcome is not None and status.outcome.status == "True":
+            return Notice("Normal", "TaskSucceeded", text)
+        return Notice("Warning", "TaskFailed", text)
+    is_start = status.started_at is not None and not task.is_started
+    return Notice("Normal", "TaskStarted", text) if is_start else None
 
 
 def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Notice, ...]:

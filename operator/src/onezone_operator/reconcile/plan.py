@@ -13,6 +13,7 @@ from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.founding import keeps_volumes, plan_founding, plan_previews
 from onezone_operator.reconcile.membership import (
     known_size,
     plan_lost_quorum,
@@ -30,6 +31,7 @@ from onezone_operator.reconcile.seed import (
     zone_uuid,
 )
 from onezone_operator.reconcile.steps import ApplyObjects, Nothing, Step, Wait
+from onezone_operator.reconcile.tasks import plan_finished_tasks, plan_task
 from onezone_operator.resources.children import Shape, build_children
 from onezone_operator.resources.drift import find_drift
 from onezone_operator.resources.metadata import is_foreign
@@ -75,8 +77,12 @@ def plan(
     return (
         (None if diagnosis.health in _FORCED_NEVER else plan_broken_pod(observed, now))
         or plan_bootstrap(zone, observed, shape)
+        or plan_finished_tasks(observed, now)
+        or plan_previews(zone, observed, diagnosis, now)
+        or plan_founding(zone, observed, diagnosis, shape, now)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
+        or plan_task(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
         or plan_rollout(observed, diagnosis)
         or _plan_steady(zone, observed, diagnosis)
@@ -118,7 +124,15 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
         bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
         address_type=address_type,
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
+        founding=_founding(zone, observed),
+        keeps_volumes=keeps_volumes(observed),
     )
+
+
+def _founding(zone: OneZone, observed: ObservedZone) -> str:
+    """What a task has written stays: a volume that comes back late must still read it."""
+    live = observed.objects.get(("ConfigMap", naming.config_map_name(zone.name)), {})
+    return str((live.get("data") or {}).get(naming.FOUNDING_KEY, ""))
 
 
 def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
