@@ -62,6 +62,9 @@ LEADER_ANNOTATION: Final = f"{GROUP}/leader"
 """On the leader's EndpointSlice: the name of the server that it leads to."""
 
 CONTAINER: Final = "oned"
+PREPARATION: Final = "prepare"
+"""The container that runs before the server: it carries out a founding."""
+
 DATA_VOLUME: Final = "data"
 CONFIG_KEY: Final = "oned.conf"
 BOOTSTRAP_KEY: Final = "bootstrap"
