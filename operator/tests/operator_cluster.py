@@ -50,6 +50,8 @@ class Cluster:
     disks: dict[str, Disk] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     """Servers whose process does not answer."""
+    bad_images: set[str] = field(default_factory=set)
+    """Images whose process ends right after its start."""
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     pod_stays: int = 0
     """Ticks that a pod takes to go, and a claim that is deleted."""
@@ -74,7 +76,10 @@ class Cluster:
         return {
             name
             for (kind, name), pod in self.objects.items()
-            if kind == "Pod" and name not in self.down and "going" not in pod
+            if kind == "Pod"
+            and name not in self.down
+            and "going" not in pod
+            and pod["image"] not in self.bad_images
         }
 
     # The API: KubeApi. What was read is not copied, since a write makes another object of it.
@@ -242,6 +247,7 @@ class Cluster:
             },
             "spec": {"nodeName": "node"},
             "status": {"podIP": f"10.0.0.{self._next()}"},
+            "image": template["spec"]["containers"][0]["image"],
             # What a server reads once, when it starts.
             "bootstrap": config[naming.BOOTSTRAP_KEY],
             "founding": config.get(naming.FOUNDING_KEY, ""),

@@ -61,6 +61,12 @@ TERM_ANNOTATION: Final = f"{GROUP}/term"
 LEADER_ANNOTATION: Final = f"{GROUP}/leader"
 """On the leader's EndpointSlice: the name of the server that it leads to."""
 
+APPROVE_LEADER_ANNOTATION: Final = f"{GROUP}/approve-leader"
+"""On the OneZone, by its user: the template revision whose roll may replace the leader too."""
+
+ALLOW_VERSION_ANNOTATION: Final = f"{GROUP}/allow-version"
+"""On the OneZone, by its user: the version that is rolled out although no path leads to it."""
+
 CONTAINER: Final = "oned"
 PREPARATION: Final = "prepare"
 """The container that runs before the server: it carries out a founding."""

@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ from oned.raft.types import (
     Term,
 )
 from oned.state.entry import Change, Reader, encode
-from oned.storage.export import write_beside
+from oned.storage.export import Export, write_beside
 from oned.storage.store import Applied, Store
 from oned.transport import codec
 from oned.transport.codec import Adopt, Frame, Hello
@@ -280,6 +281,10 @@ class Node:
         except TimeoutError:
             pass
         return self.core.leadership is None
+
+    def backup(self) -> AbstractAsyncContextManager[tuple[Path, Export]]:
+        """See ``oned.api.ports.Front.backup``."""
+        return self.snapshots.backup()
 
     def successor(self) -> ServerId | None:
         """See ``oned.api.ports.Front.successor``."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from oned.errors import DatabaseDamaged, OnedError, PeerError
+from oned.errors import DatabaseDamaged, OnedError, PeerError, StorageError
 from oned.node.exports import Exports, Writer
 from oned.raft.messages import SnapshotOffer
 from oned.raft.types import Index, Member, ServerId, Term
 from oned.storage import snapshot
+from oned.storage.export import Export
 
 if TYPE_CHECKING:
     from oned.node.driver import Node
@@ -46,6 +48,20 @@ class Snapshots:
             task.cancel()
         await asyncio.gather(*self._streams.values(), return_exceptions=True)
         self._exports.close()
+
+    @asynccontextmanager
+    async def backup(self) -> AsyncIterator[tuple[Path, Export]]:
+        """See ``oned.api.ports.Front.backup``."""
+        core = self._node.core
+        if not core.initialised:
+            raise StorageError("this server holds no zone yet")
+        if self._node.database != "ok":
+            raise StorageError(f"the database of this server is {self._node.database}")
+        path, export = await self._exports.take(core.applied)
+        try:
+            yield path, export
+        finally:
+            self._exports.give_back(path, whole=True)
 
     def report(self, now: float) -> dict[str, Any]:
         """What is under way, for ``/status``: seconds by member, and what has arrived here."""

@@ -7,6 +7,7 @@ written for it go on working. Who measures calls a small method here; nobody els
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
@@ -87,6 +88,17 @@ class Metrics:
             "oned_read_staleness_seconds",
             "Everything acknowledged so long ago or before is in this server's tables;"
             " 0 on a leader that needs to ask nobody, +Inf while no bound is known.",
+        )
+        self._certificate_ends = self._gauge(
+            "oned_certificate_not_after_seconds",
+            "When the certificate in use ends, as a Unix time: of the API's port, if it speaks"
+            " https, and of the peers'.",
+            "which",
+        )
+        self._certificate_refused = self._gauge(
+            "oned_certificate_refused",
+            "1 while the files hold a certificate that cannot be used; the one before is in use.",
+            "which",
         )
         self._members = self._gauge("oned_members", "Servers in the zone's server set.")
         self._voters = self._gauge("oned_voters", "Members that count for a majority.")
@@ -202,6 +214,10 @@ class Metrics:
         self._initialised.set(bool(status["initialised"]))
         self._settled.set(bool(status["configuration_committed"]))
         self._observe_snapshots(status["snapshots"])
+        for which, certificate in status["certificates"].items():
+            end = datetime.fromisoformat(certificate["not_after"])
+            self._certificate_ends.labels(which).set(end.timestamp())
+            self._certificate_refused.labels(which).set(certificate["refused"])
         staleness = status["staleness_seconds"]
         self._staleness.set(float("inf") if staleness is None else staleness)
         self._members.set(len(members))

@@ -13,14 +13,14 @@ from onezone_operator.reconcile.rollout import outdated_pods
 from onezone_operator.reconcile.routing import route_difference
 from onezone_operator.reconcile.seed import is_bootstrapped
 from onezone_operator.reconcile.steps import (
-    ApplyObjects,
     Nothing,
     Step,
     Wait,
     WaitForCatchUp,
     describe,
 )
-from onezone_operator.resources.drift import storage_difference
+from onezone_operator.reconcile.upgrade import find_blocked
+from onezone_operator.resources.drift import storage_difference, template_difference
 
 __all__ = ["CONDITIONS", "Verdict", "judge"]
 
@@ -65,7 +65,7 @@ def judge(
         "AllServersReady": servers,
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
-        "ConfigInSync": _config_in_sync(zone, observed, step),
+        "ConfigInSync": _config_in_sync(zone, observed),
         "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
@@ -163,7 +163,7 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
     return Verdict("False", "Healthy")
 
 
-def _config_in_sync(zone: OneZone, observed: ObservedZone, step: Step) -> Verdict:
+def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
     statefulset = observed.statefulset
     live = observed.objects.get(("StatefulSet", zone.name))
     if statefulset is None or live is None:
@@ -176,11 +176,15 @@ def _config_in_sync(zone: OneZone, observed: ObservedZone, step: Step) -> Verdic
     if observed.contested:
         names = ", ".join(sorted(f"{kind} {name}" for kind, name in observed.contested))
         return Verdict("False", "ObjectsContested", f"Someone keeps changing {names}")
-    if isinstance(step, ApplyObjects) and any(
-        each["kind"] == "StatefulSet" for each in step.manifests
-    ):
-        # The status is written before the step: the pods are all alike, but not of this spec.
-        return Verdict("False", "OlderTemplate", "The StatefulSet is about to be changed")
+    blocked = find_blocked(zone, observed)
+    if blocked is not None:
+        return Verdict("False", "UpgradeBlocked", f"The image is not rolled out: {blocked}")
+    differing = template_difference(zone, live)
+    if differing is not None:
+        # Not written yet (the status is, before the step), or the zone is paused.
+        return Verdict(
+            "False", "OlderTemplate", f"The StatefulSet is of an older spec: {differing}"
+        )
     if not statefulset.is_current:
         # Its controller is a moment behind, perhaps only by a number of pods.
         known = zone.status.condition("ConfigInSync")

@@ -32,6 +32,7 @@ from onezone_operator.reconcile.seed import (
 )
 from onezone_operator.reconcile.steps import ApplyObjects, Nothing, Step, Wait
 from onezone_operator.reconcile.tasks import plan_finished_tasks, plan_task
+from onezone_operator.reconcile.upgrade import find_blocked, hold_image
 from onezone_operator.resources.children import Shape, build_children
 from onezone_operator.resources.drift import find_drift
 from onezone_operator.resources.metadata import is_foreign
@@ -69,6 +70,11 @@ def plan(
     first = _plan_foreign(zone, observed) or plan_record(zone, observed)
     if first is not None:
         return first
+    blocked = find_blocked(zone, observed)
+    if blocked is not None:
+        # All else is done with the image that the servers have.
+        held = plan(hold_image(zone, observed), observed, now, address_type=address_type)
+        return _blocked(blocked) if isinstance(held, Nothing) else held
     diagnosis = diagnose(observed, zone_uuid=zone_uuid(zone, observed))
     step = _plan_objects(zone, observed, diagnosis, now, address_type)
     if step is not None:
@@ -84,7 +90,7 @@ def plan(
         or plan_route(zone, observed, diagnosis, now)
         or plan_task(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
-        or plan_rollout(observed, diagnosis)
+        or plan_rollout(zone, observed, diagnosis, now)
         or _plan_steady(zone, observed, diagnosis)
     )
 
@@ -165,6 +171,15 @@ def _plan_without_quorum(
     message = f"{finding.message}; {_AWAITED.get(finding.health, 'waiting for a leader')}"
     trouble = [f"{pod.name}: {pod.trouble}" for pod in observed.pods if pod.trouble]
     return Wait(str(finding.health), "; ".join([message, *trouble]), is_trouble=True)
+
+
+def _blocked(reason: str) -> Wait:
+    return Wait(
+        "UpgradeBlocked",
+        f"The image is not rolled out: {reason} (override: annotation "
+        f"{naming.ALLOW_VERSION_ANNOTATION} with the version)",
+        is_trouble=True,
+    )
 
 
 def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Step:

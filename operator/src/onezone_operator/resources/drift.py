@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from onezone_operator import naming
 from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.quantity import are_equal
+from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
-__all__ = ["find_drift", "storage_difference"]
+__all__ = ["find_drift", "storage_difference", "template_difference"]
 
 _IDENTITY = frozenset({"apiVersion", "kind"})
 
@@ -40,6 +42,24 @@ def storage_difference(zone: OneZone, live: Manifest) -> str | None:
             f"storage.storageClassName is {storage.storage_class_name}"
         )
     return None
+
+
+def template_difference(zone: OneZone, live: Manifest) -> str | None:
+    """The first thing that the spec wants of the StatefulSet and that is not written there.
+
+    The number of pods does not count, nor do claims, which are another matter.
+    """
+    shape = Shape(
+        zone_uuid="",
+        replicas=live["spec"].get("replicas", 1),
+        voters=1,
+        bootstrap="",
+        live_stateful_set=live,
+    )
+    drift = find_drift(build_sized_stateful_set(zone, shape), live)
+    # The hash differs too, and tells a reader nothing.
+    telling = [each for each in drift if naming.DESIRED_ANNOTATION not in each]
+    return next(iter([*telling, *drift]), None)
 
 
 def _differences(desired: Any, live: Any, path: str) -> Iterator[str]:
