@@ -193,6 +193,10 @@ class Servers(Cluster):
         """A pod may go only when its server is no member any more."""
         live = self.objects.get(("StatefulSet", ZONE))
         before = live["spec"]["replicas"] if live is not None else 0
+        if self.objects[(naming.KIND, ZONE)]["spec"].get("hibernated"):
+            if replicas < before - 1 and not self.is_late:
+                raise ViolationError(f"hibernating, {before} pods became {replicas} at once")
+            return
         for member in self.members:
             ordinal = naming.server_ordinal(ZONE, member.name)
             if ordinal is not None and replicas <= ordinal < before:

@@ -13,8 +13,10 @@ from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.hibernation import plan_hibernation
 from onezone_operator.reconcile.membership import (
     known_size,
+    lacks_pods,
     plan_lost_quorum,
     plan_membership,
 )
@@ -79,14 +81,23 @@ def plan(
         return step
     shape = _shape(zone, observed, diagnosis, address_type)
     return (
-        (None if diagnosis.health in _FORCED_NEVER else plan_broken_pod(observed, now))
+        _plan_broken(zone, observed, diagnosis, now)
         or plan_bootstrap(zone, observed, shape)
+        or plan_hibernation(zone, observed, shape)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
         or plan_rollout(zone, observed, diagnosis, now)
         or _plan_steady(zone, observed, diagnosis)
     )
+
+
+def _plan_broken(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, now: datetime
+) -> Step | None:
+    if diagnosis.health in _FORCED_NEVER or zone.spec.hibernated:
+        return None
+    return plan_broken_pod(observed, now)
 
 
 def _plan_objects(
@@ -117,13 +128,15 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
     statefulset = observed.statefulset
     replicas = initial_replicas(zone, observed) if statefulset is None else statefulset.replicas
     bootstrapped = is_bootstrapped(zone, observed)
+    known = known_size(zone, diagnosis)
     return Shape(
         zone_uuid=str(zone_uuid(zone, observed)),
         replicas=replicas,
-        voters=len(diagnosis.voters) or replicas,
+        voters=len(diagnosis.voters) or known or replicas,
         bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
         address_type=address_type,
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
+        keeps_volumes=zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas),
     )
 
 

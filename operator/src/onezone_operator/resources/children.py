@@ -33,6 +33,8 @@ class Shape:
         bootstrap: the server that may make the zone's database, or empty.
         address_type: IPv4 or IPv6.
         live_stateful_set: the StatefulSet as it is.
+        keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
+            for those of servers that are removed.
     """
 
     zone_uuid: str
@@ -41,6 +43,7 @@ class Shape:
     bootstrap: str
     address_type: str = "IPv4"
     live_stateful_set: Manifest | None = None
+    keeps_volumes: bool = False
 
 
 def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
@@ -60,7 +63,11 @@ def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
 def build_sized_stateful_set(zone: OneZone, shape: Shape) -> Manifest:
     """The StatefulSet alone, with its hash."""
     manifest = build_stateful_set(
-        zone, replicas=shape.replicas, zone_uuid=shape.zone_uuid, live=shape.live_stateful_set
+        zone,
+        replicas=shape.replicas,
+        zone_uuid=shape.zone_uuid,
+        live=shape.live_stateful_set,
+        keeps_volumes=shape.keeps_volumes,
     )
     # Claims are taken over as the API server spells them, which is no change of the operator's.
     hashed = {key: value for key, value in manifest["spec"].items() if key != _CLAIMS}
