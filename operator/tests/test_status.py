@@ -40,6 +40,7 @@ def test_healthy_zone():
         "CertificatesReady": "True",
         "BackupReady": "Unknown",
         "Paused": "False",
+        "Hibernated": "False",
     }
     assert (status.leader, status.term, status.ready_servers) == ("zone-0", 4, "3/3")
     assert status.observed_generation == 3

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from oned.api import methods
+from oned.api import backups, methods
 from oned.api.calls import Services
 from oned.api.flow import Envelope, Flow, RequestHook
 from oned.api.forwarding import (
@@ -57,6 +57,7 @@ class ApiServer:
         front: the replicated database.
         config: oned.conf.
         requests: called once a call with method, outcome and seconds.
+        backup: called once a backup with outcome, seconds and bytes.
         registry: the methods; all of this server when not given.
         forwarder: for calls that the leader must answer.
         certificates: with them the port speaks https, and nothing else.
@@ -68,6 +69,7 @@ class ApiServer:
         config: Config,
         *,
         requests: RequestHook | None = None,
+        backup: backups.Hook | None = None,
         registry: Registry | None = None,
         forwarder: Forwarder | None = None,
         certificates: Certificates | None = None,
@@ -77,9 +79,9 @@ class ApiServer:
         self._forwarder = forwarder or Forwarder(
             context=None if certificates is None else certificates.client
         )
-        self._flow = Flow(
-            Services(front, config), registry or methods.all_methods(), self._forwarder, requests
-        )
+        services = Services(front, config)
+        self._flow = Flow(services, registry or methods.all_methods(), self._forwarder, requests)
+        self._backups = backups.Backups(front, services.authenticator, backup)
         self._body_max = min(config.xmlrpc.message_size, BODY_MAX)
         self._calls = 0
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -176,6 +178,8 @@ class ApiServer:
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == backups.PATH:
+            return await self._backups.answer(request)
         if request.path != PATH:
             return web.Response(status=404, text=f"Calls are taken at {PATH}\n", headers=_NOT_RUN)
         if request.method != "POST":

@@ -28,6 +28,7 @@ class Resource:
 KINDS = {
     naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
     naming.CERTIFICATE_KIND: Resource(naming.CERTIFICATE_API_VERSION, "certificates"),
+    naming.TASK_KIND: Resource(naming.API_VERSION, naming.TASK_PLURAL),
     "ConfigMap": Resource("v1", "configmaps"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
     "Event": Resource("v1", "events"),
@@ -51,7 +52,7 @@ class KubeApi(Protocol):
         ...
 
     async def list_objects(self, kind: str, namespace: str, *, selector: str) -> list[Manifest]:
-        """Objects with these labels."""
+        """Objects with these labels; an empty selector is all of the namespace."""
         ...
 
     async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:

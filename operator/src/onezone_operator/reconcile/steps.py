@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
     "AnnounceAuthority",
     "ApplyObjects",
     "CreateAuthority",
     "CreateCredentials",
+    "DeleteTask",
+    "DeleteVolume",
     "DropCertificates",
+    "HandOver",
     "IssueApiCertificate",
     "IssueCertificates",
     "Nothing",
@@ -22,6 +26,7 @@ __all__ = [
     "RemoveMember",
     "RepairRoute",
     "ReplacePod",
+    "ReportTask",
     "RetireAuthority",
     "SetCredentialsOwner",
     "SetReplicas",
@@ -170,6 +175,43 @@ class RepairRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """Let another server lead: this one, or the best (None)."""
+
+    task: OneZoneTask
+    leader: str
+    server: str | None
+    server_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVolume:
+    """Delete the claim of a server that is no member any more, and its pod, which holds it."""
+
+    server: str
+    volume: str
+    volume_uid: str
+    pod_uid: str | None
+    leader: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTask:
+    """Write a task's status: it was looked at, is started, or is over."""
+
+    task: OneZoneTask
+    status: OneZoneTaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTask:
+    """Delete a task that was over long ago."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForCatchUp:
     """A server that was added copies the zone's state and becomes a voter by itself."""
 
@@ -213,6 +255,10 @@ Step = (
     | SetReplicas
     | ReplacePod
     | RepairRoute
+    | HandOver
+    | DeleteVolume
+    | ReportTask
+    | DeleteTask
     | WaitForCatchUp
     | Wait
     | Nothing
@@ -281,6 +327,15 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Replacing the pod of {server}: {reason}"
         case RepairRoute(leader=leader, term=term):
             return f"Pointing the leader Service at {leader} (term {term})"
+        case HandOver(leader=leader, server=server):
+            heir = "the best server" if server is None else server
+            return f"Handing leadership over from {leader} to {heir}"
+        case DeleteVolume(server=server):
+            return f"Deleting the volume and the pod of {server}, which is no member"
+        case ReportTask(task=task, status=status):
+            return f"Task {task.name} ({task.spec.type}): {status.message}"
+        case DeleteTask(name=name):
+            return f"Deleting task {name}, which was over long ago"
         case WaitForCatchUp(server=server, lag=lag):
             behind = f", up to {rounded_lag(lag)} entries behind" if lag else ""
             return f"Waiting until {server} has caught up and votes{behind}"
