@@ -162,7 +162,8 @@ class Executor:
         if authority is None or facts is None or facts.zone_uuid is None:
             raise FactsChanged("the zone's authority is gone")
         peers_name = naming.peers_secret_name(zone.name)
-        present = await read_secret(self.kube, zone, peers_name) or {}
+        found = await read_secret(self.kube, zone, peers_name)
+        present = found or {}
         values = {naming.AUTHORITY_KEY: authority[AUTHORITY_CERTIFICATE]}
         for server in certificate_ends(authority, present):
             values |= {key: present[key] for key in (f"{server}.crt", f"{server}.key")}
@@ -172,7 +173,7 @@ class Executor:
             values |= issue_certificate(
                 authority, zone_uuid=facts.zone_uuid, server=server, hosts=(host, short, server)
             )
-        await apply_secret(self.kube, zone, peers_name, values)
+        await apply_secret(self.kube, zone, peers_name, values, is_new=found is None)
 
     async def _register_member(self, step: RegisterMember) -> None:
         address, session, report = await self._ask_leader(step.leader)
@@ -197,6 +198,10 @@ class Executor:
         report = (await self.zone_api.read_reports({leader: pod.address})).get(leader)
         if report is None or not report.serving or report.state not in {"leader", "solo"}:
             raise FactsChanged(f"{leader} does not lead any more")
+        authority = self.observed.authority
+        if authority is None or report.zone_uuid != authority.zone_uuid:
+            # Its address was given to another zone's server of the same name.
+            raise FactsChanged(f"what answers as {leader} is of another zone")
         if not report.configuration_committed:
             raise FactsChanged("another change of the server set is under way")
         return pod.address, self.credentials.session, report
