@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 SUITES := oned/tests operator/tests proof/tests tests
 .DEFAULT_GOAL := help
-.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench image lock crds tables docs check-generated
+.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench bench-operator image lock crds tables docs check-generated
 
 help:             ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ chaos: deps       ## ten minutes of real processes under kills, partitions and f
 
 bench: deps       ## speed and cost beside etcd, dqlite and PySyncObj on this machine
 	$(BIN)/python -m benchmarks
+
+bench-operator: deps ## 300 zones on one operator: a real API server, simulated servers (BENCH_ARGS=--write-table)
+	$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
 
 image: deps       ## build the images whose sources changed
 	$(BIN)/python tools/image

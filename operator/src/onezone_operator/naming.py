@@ -200,49 +200,39 @@ def label_selector(zone: str) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector_labels(zone).items()))
 
 
+_CHILD: Final = ["get", "list", "watch", "create", "patch"]
+"""Watched; asked for by name where the watch knows of none; applied, which may create."""
+
 RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
-    {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["list", "watch"]},
     {"apiGroups": [GROUP], "resources": [f"{PLURAL}/status"], "verbs": ["patch"]},
+    {"apiGroups": [GROUP], "resources": [TASK_PLURAL], "verbs": ["list", "watch", "delete"]},
+    {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
+    {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": [*_CHILD]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]},
+    # Deleted only for a task that replaces the server: see reconcile.tasks.
     {
-        "apiGroups": [GROUP],
-        "resources": [TASK_PLURAL],
+        "apiGroups": [""],
+        "resources": ["persistentvolumeclaims"],
         "verbs": ["list", "watch", "delete"],
     },
-    {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
-    {
-        "apiGroups": ["apps"],
-        "resources": ["statefulsets"],
-        "verbs": ["get", "list", "watch", "create", "patch"],
-    },
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "get", "delete"]},
-    # Deleted only for a task that replaces the server: see reconcile.tasks.
-    {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "delete"]},
     {
         "apiGroups": [""],
-        "resources": ["services"],
-        "verbs": ["get", "create", "patch"],
-    },
-    {
-        "apiGroups": [""],
-        "resources": ["configmaps", "secrets", "serviceaccounts"],
-        "verbs": ["get", "create", "patch"],
+        "resources": ["configmaps", "secrets", "serviceaccounts", "services"],
+        "verbs": [*_CHILD],
     },
     # "update" is not the operator's own: it may grant to the pods only what it holds itself.
     {
         "apiGroups": ["discovery.k8s.io"],
         "resources": ["endpointslices"],
-        "verbs": ["get", "list", "watch", "create", "patch", "update"],
+        "verbs": [*_CHILD, "update"],
     },
     {
         "apiGroups": ["rbac.authorization.k8s.io"],
         "resources": ["roles", "rolebindings"],
-        "verbs": ["get", "create", "patch"],
+        "verbs": [*_CHILD],
     },
-    {
-        "apiGroups": ["policy"],
-        "resources": ["poddisruptionbudgets"],
-        "verbs": ["get", "create", "patch"],
-    },
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": [*_CHILD]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     # Only for zones whose certificate cert-manager issues.
     {
@@ -253,3 +243,14 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
 )
 """The rules of the operator's Role in every namespace that it serves. Cluster-wide, the same
 rules go into a ClusterRole. Nothing else is needed: no access to nodes, namespaces or CRDs."""
+
+LEASE_RULES: Final[tuple[dict[str, list[str]], ...]] = (
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [OPERATOR],
+        "verbs": ["get", "watch", "patch"],
+    },
+)
+"""The rules of the operator's Role in its own namespace. What is created has no name yet."""

@@ -274,11 +274,15 @@ class Executor:
         report = (await self.zone_api.read_reports({leader: pod.address})).get(leader)
         if report is None or not report.serving or report.state not in {"leader", "solo"}:
             raise FactsChanged(f"{leader} does not lead any more")
+        authority = self.observed.authority
+        if authority is None or report.zone_uuid != authority.zone_uuid:
+            # Its address was given to another zone's server of the same name.
+            raise FactsChanged(f"what answers as {leader} is of another zone")
         if not report.configuration_committed:
             raise FactsChanged("another change of the server set is under way")
         host = naming.server_host(self.zone.name, self.zone.namespace, leader)
-        authority = self.credentials.authority if self.zone.spec.tls.enabled else None
-        address = ApiAddress(pod.address, host, authority)
+        pem = self.credentials.authority if self.zone.spec.tls.enabled else None
+        address = ApiAddress(pod.address, host, pem)
         return address, self.credentials.session, report
 
     async def _replace_pod(self, step: ReplacePod) -> None:

@@ -43,14 +43,18 @@ async def apply_objects(
 
     A StatefulSet is changed only if it still is what was seen: with a number of pods that arrives
     late, from an operator that was killed, it would take the pod of a server that became a member
-    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more.
+    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more. Of an
+    object that was not seen nothing is taken over: it would be someone else's.
 
     Raises:
-        FactsChanged: one of them changed meanwhile.
+        FactsChanged: one of them changed meanwhile, or came to be.
     """
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
-        if manifest["kind"] not in _CONDITIONAL or key not in seen:
+        if key not in seen:
+            await _apply_new(kube, manifest, naming.FIELD_MANAGER)
+            continue
+        if manifest["kind"] not in _CONDITIONAL:
             await kube.apply(manifest, manager=naming.FIELD_MANAGER)
             continue
         version = {"resourceVersion": seen[key]["metadata"]["resourceVersion"]}
@@ -59,6 +63,14 @@ async def apply_objects(
             await kube.apply(conditional, manager=naming.FIELD_MANAGER)
         except Conflict as error:
             raise FactsChanged(f"the {manifest['kind']} changed meanwhile") from error
+
+
+async def _apply_new(kube: KubeApi, manifest: Manifest, manager: str) -> None:
+    try:
+        await kube.apply(manifest, manager=manager, force=False)
+    except Conflict as error:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        raise FactsChanged(f"{name} came to be meanwhile") from error
 
 
 async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> Manifest | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,9 +34,22 @@ _ZONE_ID = 0
 
 
 class ZoneClient:
-    """Connections to the servers of all zones. Use as an async context manager."""
+    """Connections to the servers of all zones. Use as an async context manager.
 
-    def __init__(self, *, status_seconds: float, call_seconds: float) -> None:
+    Args:
+        status_seconds: deadline of a question for the status.
+        call_seconds: deadline of an XML-RPC call.
+        may_write: called before each XML-RPC call; raises when this process may not make it.
+    """
+
+    def __init__(
+        self,
+        *,
+        status_seconds: float,
+        call_seconds: float,
+        may_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._may_write = may_write
         self._status_timeout = aiohttp.ClientTimeout(total=status_seconds)
         self._call_timeout = aiohttp.ClientTimeout(total=call_seconds)
         self._session: aiohttp.ClientSession | None = None
@@ -101,6 +114,7 @@ class ZoneClient:
         return parse_report(data)
 
     async def _call(self, address: ApiAddress, method: str, *parameters: str | int) -> Any:
+        self._may_write()
         scheme = "http" if address.authority is None else "https"
         url = f"{scheme}://{_host(address.address)}:{naming.API_PORT}/RPC2"
         body = await self._request(
