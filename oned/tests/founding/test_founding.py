@@ -132,7 +132,7 @@ def test_a_server_that_makes_way_is_empty_and_keeps_its_copy(servers):
 
 
 def test_nothing_is_founded_on_an_empty_volume(servers):
-    with pytest.raises(StorageError, match="no zone in .* to begin with: name another server"):
+    with pytest.raises(StorageError, match=r"no zone in .* to begin with: name another server"):
         servers[1].prepare(asked())
     assert not is_founded(servers[1].environment)
 
