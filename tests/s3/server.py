@@ -109,7 +109,7 @@ class S3Server:
     def unfinished(self, bucket: str) -> list[str]:
         """Multipart uploads that were begun, and neither completed nor aborted."""
         place = self.directory / bucket / ".sgwtmp" / "multipart"
-        return sorted(str(p.relative_to(place)) for p in place.rglob("*") if p.is_file())
+        return sorted(str(each.relative_to(place)) for each in place.glob("*/*"))  # key, upload
 
 
 @contextlib.contextmanager

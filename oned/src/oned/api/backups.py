@@ -127,9 +127,13 @@ async def _send(
     file: BinaryIO = await loop.run_in_executor(None, path.open, "rb")
     try:
         await response.prepare(request)
+        left = export.size
         while block := await loop.run_in_executor(None, file.read, BLOCK):
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(block)
+            left -= len(block)
+        if left:
+            raise OSError(f"the file {path} has another size than it had")
         async with asyncio.timeout(STALL_SECONDS):
             await response.write_eof()
     except (OSError, TimeoutError) as error:
