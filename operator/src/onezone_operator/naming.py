@@ -68,6 +68,9 @@ ALLOW_VERSION_ANNOTATION: Final = f"{GROUP}/allow-version"
 """On the OneZone, by its user: the version that is rolled out although no path leads to it."""
 
 CONTAINER: Final = "oned"
+PREPARATION: Final = "prepare"
+"""The container that runs before the server: it carries out a founding."""
+
 DATA_VOLUME: Final = "data"
 CONFIG_KEY: Final = "oned.conf"
 BOOTSTRAP_KEY: Final = "bootstrap"

@@ -52,8 +52,7 @@ class Founding:
     def text(self) -> str:
         """The value in the ConfigMap."""
         return json.dumps(
-            {"id": self.id, "server": self.server, "source": self.source, "drop": False},
-            separators=(",", ":"),
+            {"id": self.id, "server": self.server, "source": self.source}, separators=(",", ":")
         )
 
 
