@@ -43,7 +43,9 @@ def run(*command: object, stdin: str | None = None, seconds: float = timeouts.CA
 def kubectl(*words: object, stdin: str | None = None, seconds: float = timeouts.CALL) -> str:
     """The output of kubectl."""
     # A single request may not outlive a fault of the cluster; verbs that wait bring their own time.
-    limit = () if {"rollout", "delete", "wait"} & set(words) else ("--request-timeout=20s",)
+    limit = (
+        () if {"rollout", "delete", "wait", "drain"} & set(words) else ("--request-timeout=20s",)
+    )
     return run("kubectl", *limit, *words, stdin=stdin, seconds=seconds)
 
 
@@ -119,8 +121,19 @@ def bring_node_back(node: str) -> None:
     wait_until(f"{node} is Ready", lambda: node_is_ready(node), timeouts.NODE_BACK)
 
 
-def kill_process_of_pod(namespace: str, pod: str) -> None:
-    """SIGKILL to every oned of one pod, from its node: nothing in the pod gets to say goodbye."""
+def drain(node: str, seconds: int = timeouts.DRAIN) -> None:
+    """Ask every pod that can go elsewhere to leave a node, as an administrator does."""
+    kubectl(
+        "drain", node, "--ignore-daemonsets", "--delete-emptydir-data",
+        f"--timeout={seconds}s", seconds=seconds + 10,
+    )  # fmt: skip
+
+
+def kill_process_of_pod(namespace: str, pod: str) -> float:
+    """SIGKILL to every oned of one pod, from its node: nothing in the pod gets to say goodbye.
+
+    Returns the moment by the node's clock.
+    """
     found = kubectl_json("-n", namespace, "get", "pod", pod)
     uid, node = found["metadata"]["uid"], found["spec"]["nodeName"]
     pattern = f"{uid}|{uid.replace('-', '_')}"
@@ -128,9 +141,11 @@ def kill_process_of_pod(namespace: str, pod: str) -> None:
         f"for cgroup in $(grep -lE '{pattern}' /proc/[0-9]*/cgroup 2>/dev/null); do"
         " process=${cgroup%/cgroup}; process=${process#/proc/};"
         " if tr '\\0' ' ' < /proc/$process/cmdline | grep -q 'oned serve';"
-        " then kill -9 $process && echo $process; fi; done"
+        " then kill -9 $process && date +%s.%N; fi; done"
     )
-    assert docker("exec", node, "sh", "-c", script), f"no oned of {pod} found on {node}"
+    killed = docker("exec", node, "sh", "-c", script).split()
+    assert killed, f"no oned of {pod} found on {node}"
+    return float(killed[0])
 
 
 def scale_operator(replicas: int) -> None:
