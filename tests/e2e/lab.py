@@ -129,23 +129,29 @@ def drain(node: str, seconds: int = timeouts.DRAIN) -> None:
     )  # fmt: skip
 
 
-def kill_process_of_pod(namespace: str, pod: str) -> float:
-    """SIGKILL to every oned of one pod, from its node: nothing in the pod gets to say goodbye.
-
-    Returns the moment by the node's clock.
-    """
-    found = kubectl_json("-n", namespace, "get", "pod", pod)
-    uid, node = found["metadata"]["uid"], found["spec"]["nodeName"]
+def process_of_pod(uid: str, node: str) -> str:
+    """The number of a pod's oned on its node."""
     pattern = f"{uid}|{uid.replace('-', '_')}"
     script = (
         f"for cgroup in $(grep -lE '{pattern}' /proc/[0-9]*/cgroup 2>/dev/null); do"
         " process=${cgroup%/cgroup}; process=${process#/proc/};"
         " if tr '\\0' ' ' < /proc/$process/cmdline | grep -q 'oned serve';"
-        " then kill -9 $process && date +%s.%N; fi; done"
+        " then echo $process; fi; done"
     )
-    killed = docker("exec", node, "sh", "-c", script).split()
-    assert killed, f"no oned of {pod} found on {node}"
-    return float(killed[0])
+    found = docker("exec", node, "sh", "-c", script).split()
+    assert found, f"no oned of the pod {uid} found on {node}"
+    return found[0]
+
+
+def kill_process_of_pod(namespace: str, pod: str) -> float:
+    """SIGKILL to the oned of one pod, from its node: nothing in the pod gets to say goodbye.
+
+    Returns the moment by the node's clock.
+    """
+    found = kubectl_json("-n", namespace, "get", "pod", pod)
+    node = found["spec"]["nodeName"]
+    process = process_of_pod(found["metadata"]["uid"], node)
+    return float(docker("exec", node, "sh", "-c", f"kill -9 {process} && date +%s.%N"))
 
 
 def scale_operator(replicas: int) -> None:

@@ -47,6 +47,12 @@ notices only when it gives up."""
 ROUTE = 60
 """The leader Service's slice names the leader that the zone has."""
 
+API_BACK = 2
+"""The same after the API server was away."""
+
+CONFIRMED = 4
+"""The leader has seen its route so recently; it looks every two seconds."""
+
 DELETED = 120
 CALL = 60
 """One call of kubectl or docker."""
