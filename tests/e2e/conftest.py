@@ -30,6 +30,8 @@ from writer import Writer  # noqa: E402
 
 LOGS = HERE / "logs"
 KILLS = 3
+SOAK_STEPS = 3
+SOAK_SEED = 1
 LOG_LINES = 3000
 DEFAULT_LIMIT = 300
 
@@ -37,6 +39,8 @@ DEFAULT_LIMIT = 300
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Longer runs than those of CI."""
     parser.addoption("--kills", type=int, default=KILLS, help="of the leader, to measure failover")
+    parser.addoption("--soak-steps", type=int, default=SOAK_STEPS, help="of test_soak.py")
+    parser.addoption("--soak-seed", type=int, default=SOAK_SEED, help="decides the steps")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -129,17 +129,17 @@ def drain(node: str, seconds: int = timeouts.DRAIN) -> None:
     )  # fmt: skip
 
 
-def process_of_pod(uid: str, node: str) -> str:
-    """The number of a pod's oned on its node."""
+def process_of_pod(uid: str, node: str, program: str = "oned serve") -> str:
+    """The number of a pod's program on its node."""
     pattern = f"{uid}|{uid.replace('-', '_')}"
     script = (
         f"for cgroup in $(grep -lE '{pattern}' /proc/[0-9]*/cgroup 2>/dev/null); do"
         " process=${cgroup%/cgroup}; process=${process#/proc/};"
-        " if tr '\\0' ' ' < /proc/$process/cmdline | grep -q 'oned serve';"
+        f" if tr '\\0' ' ' < /proc/$process/cmdline | grep -q '{program}';"
         " then echo $process; fi; done"
     )
     found = docker("exec", node, "sh", "-c", script).split()
-    assert found, f"no oned of the pod {uid} found on {node}"
+    assert found, f"no {program} of the pod {uid} found on {node}"
     return found[0]
 
 
@@ -154,19 +154,28 @@ def kill_process_of_pod(namespace: str, pod: str) -> float:
     return float(docker("exec", node, "sh", "-c", f"kill -9 {process} && date +%s.%N"))
 
 
+def operator_pods() -> list[tuple[str, str, str]]:
+    """Uid, node and name of every pod of the operator."""
+    items = kubectl_json(
+        "-n", OPERATOR_NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=onezone-operator"
+    )["items"]
+    return [
+        (each["metadata"]["uid"], each["spec"].get("nodeName", ""), each["metadata"]["name"])
+        for each in items
+    ]
+
+
+def kill_operator(uid: str, node: str, name: str) -> None:
+    """SIGKILL to the operator of a pod; a new pod takes its place, which starts at once."""
+    docker("exec", node, "kill", "-9", process_of_pod(uid, node, "onezone-operator"))
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", name, "--force", "--grace-period=0")
+
+
 def scale_operator(replicas: int) -> None:
     """Stop the operator, or start it, and wait until that is so."""
     kubectl("-n", OPERATOR_NAMESPACE, "scale", OPERATOR_DEPLOYMENT, f"--replicas={replicas}")
-
-    def pods() -> list[Any]:
-        found: list[Any] = kubectl_json(
-            "-n", OPERATOR_NAMESPACE, "get", "pods",
-            "-l", "app.kubernetes.io/name=onezone-operator",
-        )["items"]  # fmt: skip
-        return found
-
     if replicas == 0:
-        wait_until("the operator is gone", lambda: not pods(), timeouts.OPERATOR_READY)
+        wait_until("the operator is gone", lambda: not operator_pods(), timeouts.OPERATOR_READY)
     else:
         kubectl(
             "-n", OPERATOR_NAMESPACE, "rollout", "status", OPERATOR_DEPLOYMENT,

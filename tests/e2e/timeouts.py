@@ -53,6 +53,9 @@ API_BACK = 2
 CONFIRMED = 4
 """The leader has seen its route so recently; it looks every two seconds."""
 
+SCRAPED = 60
+"""Prometheus has seen what is new, and judged it."""
+
 DELETED = 120
 CALL = 60
 """One call of kubectl or docker."""
