@@ -10,6 +10,7 @@ import re
 import shutil
 import urllib.parse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import lab
@@ -23,6 +24,7 @@ pytestmark = timeouts.limit(420)
 
 SCRAPE = "2s"
 PORT = 39090
+DISCOVERED = "discovered.json"
 HERE = "/opt/e2e-prometheus"
 """On the control plane's node, which reaches every pod; docker cannot copy to its /tmp."""
 
@@ -33,7 +35,8 @@ AFTER_TROUBLE = {"oned_snapshot_sending_seconds"}
 class Prometheus:
     """What is asked of it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, directory: Path) -> None:
+        self.directory = directory
         self._base = f"http://{address}:{PORT}/api/v1"
 
     def get(self, path: str, **parameters: str) -> Any:
@@ -70,13 +73,18 @@ def asked_for() -> set[str]:
 
 
 def configuration() -> dict[str, Any]:
-    """What docs/how-to/monitor.md tells users to write, for a Prometheus outside of the pods."""
+    """What docs/how-to/monitor.md tells users to write.
+
+    Debian's Prometheus is built without a Kubernetes client, so that ``discover`` writes a file of
+    what that would find; the page's rules for it stay as they are.
+    """
     page = (lab.ROOT / "docs" / "how-to" / "monitor.md").read_text()
     block = re.search(r"```yaml\n(scrape_configs:.*?)```", page, re.DOTALL)
     assert block
     found: dict[str, Any] = yaml.safe_load(block[1])
     servers, operator = found["scrape_configs"]
-    servers["kubernetes_sd_configs"][0]["kubeconfig_file"] = "/etc/kubernetes/admin.conf"
+    assert servers.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    servers["file_sd_configs"] = [{"files": [DISCOVERED]}]
     (static,) = operator["static_configs"]
     (target,) = static["targets"]
     name, namespace, *_ = target.split(".")
@@ -85,6 +93,23 @@ def configuration() -> dict[str, Any]:
     found["global"] = {"scrape_interval": SCRAPE, "scrape_timeout": "1s"}
     found["global"]["evaluation_interval"] = SCRAPE
     return found
+
+
+def discover(directory: Path) -> None:
+    """Tell Prometheus of every port of every pod, with the labels that it has from Kubernetes."""
+    targets = []
+    for pod in lab.kubectl_json("get", "pods", "--all-namespaces")["items"]:
+        facts = {"namespace": pod["metadata"]["namespace"], "pod_name": pod["metadata"]["name"]}
+        for label, value in pod["metadata"].get("labels", {}).items():
+            facts[f"pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', label)}"] = value
+        for container in pod["spec"]["containers"]:
+            for port in container.get("ports", []):
+                known = {**facts, "pod_container_port_name": port.get("name", "")}
+                address = f"{pod['status'].get('podIP', '')}:{port['containerPort']}"
+                labels = {f"__meta_kubernetes_{name}": value for name, value in known.items()}
+                targets.append({"targets": [address], "labels": labels})
+    (directory / DISCOVERED).write_text(json.dumps(targets))
+    lab.docker("cp", directory / DISCOVERED, f"{lab.entry_node()}:{HERE}/{DISCOVERED}")
 
 
 def rules() -> dict[str, Any]:
@@ -120,7 +145,7 @@ def prometheus(nodes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "--storage.tsdb.path=data", f"--web.listen-address=:{PORT}",
     )  # fmt: skip
     try:
-        yield Prometheus(lab.node_address(node))
+        yield Prometheus(lab.node_address(node), directory)
     finally:
         lab.docker("exec", node, "pkill", "-f", f"^{HERE}/prometheus")
         lab.docker("exec", node, "rm", "-rf", HERE)
@@ -136,6 +161,7 @@ def test_healthy_zone_shows_every_series_and_no_alert(
 ) -> None:
     """The page that users follow finds servers and operator."""
     zone.documents(zone.leader())
+    discover(prometheus.directory)
     lab.wait_until(
         "servers and operator are scraped",
         lambda: prometheus.answering("oned") >= 3 and prometheus.answering("onezone-operator"),
@@ -159,6 +185,7 @@ def test_healthy_zone_shows_every_series_and_no_alert(
 def test_zone_without_a_majority_alarms(prometheus: Prometheus, zone: onezones.Zone) -> None:
     """Two of three servers stand still."""
     leader = zone.leader()
+    discover(prometheus.directory)
     still = []
     for server in zone.pods():
         if server != leader:
