@@ -82,23 +82,24 @@ def build_commands() -> str:
 # --- OneZone -------------------------------------------------------------------
 
 
-def build_onezone() -> str:
-    """Every field of the OneZone with type, default, limits and rules."""
-    (path,) = (commands.ROOT / "crds").glob("onezones*.yaml")
+def build_resource(plural: str) -> str:
+    """Every field of a kind of resource with type, default, limits and rules."""
+    (path,) = (commands.ROOT / "crds").glob(f"{plural}.*.yaml")
     crd = yaml.safe_load(path.read_text())
+    kind, singular = crd["spec"]["names"]["kind"], crd["spec"]["names"]["singular"]
     (version,) = crd["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
     short, about = ", ".join(crd["spec"]["names"]["shortNames"]), schema["description"]
     parts = [
-        "# OneZone\n",
+        f"# {kind}\n",
         f"`{crd['spec']['group']}/{version['name']}`, namespaced; short name `{short}`. {about}\n",
-        "`kubectl explain onezone.spec --recursive` shows the same.\n",
+        f"`kubectl explain {singular}.spec --recursive` shows the same.\n",
     ]
     for section in ("spec", "status"):
         parts.append(f"## {section}\n\n| field | type | default | meaning |\n|---|---|---|---|")
         parts += list(_rows(schema["properties"][section], ""))
         parts.append("")
-    parts.append("## Rules\n\nThe API server refuses a OneZone that breaks one of these:\n")
+    parts.append(f"## Rules\n\nThe API server refuses a {kind} that breaks one of these:\n")
     parts += [f"- {text}" for text in sorted(set(_rules(schema)))]
     parts.append("\n## Columns\n\n| column | shows | with |\n|---|---|---|")
     for column in version["additionalPrinterColumns"]:
@@ -254,7 +255,8 @@ def _documented(source: str) -> dict[str, str]:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "onezone.md": build_onezone,
+    "onezone.md": lambda: build_resource(naming.PLURAL),
+    "onezonetask.md": lambda: build_resource(naming.TASK_PLURAL),
     "commands.md": build_commands,
     "oned-conf.md": build_oned_conf,
     "environment.md": build_environment,

@@ -18,6 +18,9 @@ def register(registry: kopf.OperatorRegistry) -> None:
     kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL, registry=registry, id="onezone")(
         wake_zone
     )
+    kopf.on.event(naming.GROUP, naming.VERSION, naming.TASK_PLURAL, registry=registry, id="task")(
+        wake_zone_of_task
+    )
     labels: Mapping[str, Any] = {
         naming.MANAGED_BY_LABEL: naming.OPERATOR,
         naming.ZONE_LABEL: kopf.PRESENT,
@@ -44,3 +47,12 @@ async def wake_owner(
     """An object of a zone changed."""
     if memo.wakeups is not None and namespace is not None:
         memo.wakeups.wake(namespace, labels[naming.ZONE_LABEL])
+
+
+async def wake_zone_of_task(
+    *, namespace: str | None, spec: Mapping[str, Any], memo: Runtime, **_: Any
+) -> None:
+    """A task appeared, changed or went."""
+    zone = (spec.get("zoneRef") or {}).get("name")
+    if memo.wakeups is not None and namespace is not None and zone:
+        memo.wakeups.wake(namespace, zone)
