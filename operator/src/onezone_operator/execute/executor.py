@@ -281,8 +281,8 @@ class Executor:
         if not report.configuration_committed:
             raise FactsChanged("another change of the server set is under way")
         host = naming.server_host(self.zone.name, self.zone.namespace, leader)
-        pem = self.credentials.authority if self.zone.spec.tls.enabled else None
-        address = ApiAddress(pod.address, host, pem)
+        trusted = self.credentials.authority if self.zone.spec.tls.enabled else None
+        address = ApiAddress(pod.address, host, trusted)
         return address, self.credentials.session, report
 
     async def _replace_pod(self, step: ReplacePod) -> None:

@@ -18,6 +18,9 @@ USER_ID = 10001
 GRACE_SECONDS = 30
 """A leader hands over when it is asked to stop; this is far more than it needs."""
 
+ROUTE_SECONDS = 2
+"""kube-proxy takes in a change of routes within one second, and needs a moment to write it."""
+
 TOKEN_SECONDS = 3600
 """Life of the hook's token, renewed by the kubelet long before."""
 
@@ -187,6 +190,7 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
             "valueFrom": _key(zone, naming.BOOTSTRAP_KEY),
         },
         {"name": "ONED_VAR", "value": "/var/lib/one"},
+        {"name": "ONED_ROUTE_SECONDS", "value": str(ROUTE_SECONDS)},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
     ]
 
