@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.backup_status import judge_backups
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.quorum import Diagnosis, Health
 from onezone_operator.reconcile.rollout import outdated_pods
@@ -52,9 +54,10 @@ class Verdict:
 
 
 def judge(
-    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step, now: datetime
 ) -> dict[str, Verdict]:
     """All conditions, in the order in which they are shown."""
+    backups = judge_backups(zone, observed, now)
     quorate = _quorate(zone, observed, diagnosis)
     routing = _routing(zone, observed, diagnosis)
     servers = _all_servers_ready(zone, observed, diagnosis)
@@ -66,7 +69,7 @@ def judge(
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
         "ConfigInSync": _config_in_sync(zone, observed),
-        "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
+        "BackupReady": Verdict(backups.status, backups.reason, backups.message),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
         else Verdict("False", "NotPaused"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
     "ApplyObjects",
     "CreateAuthority",
+    "CreateBackup",
     "CreateCredentials",
+    "CreateJob",
+    "DeleteBackup",
     "DeleteTask",
     "DeleteVolume",
     "HandOver",
@@ -21,6 +25,7 @@ __all__ = [
     "RemoveMember",
     "RepairRoute",
     "ReplacePod",
+    "ReportBackup",
     "ReportTask",
     "SetCredentialsOwner",
     "SetReplicas",
@@ -165,6 +170,37 @@ class DeleteTask:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateBackup:
+    """Make the OneZoneBackup that the schedule asks for."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Start a backup's Job."""
+
+    manifest: Manifest
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBackup:
+    """Write a backup's status: it is begun, is tried again, or is over."""
+
+    backup: OneZoneBackup
+    status: OneZoneBackupStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBackup:
+    """Delete a backup that the zone's retention does not keep."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForCatchUp:
     """A server that was added copies the zone's state and becomes a voter by itself."""
 
@@ -207,6 +243,10 @@ Step = (
     | DeleteVolume
     | ReportTask
     | DeleteTask
+    | CreateBackup
+    | CreateJob
+    | ReportBackup
+    | DeleteBackup
     | WaitForCatchUp
     | Wait
     | Nothing
@@ -272,6 +312,14 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Task {task.name} ({task.spec.type}): {status.message}"
         case DeleteTask(name=name):
             return f"Deleting task {name}, which was over long ago"
+        case CreateBackup(manifest=manifest):
+            return f"Making backup {manifest['metadata']['name']} by the schedule"
+        case CreateJob(purpose=purpose):
+            return f"Starting a Job: {purpose}"
+        case ReportBackup(backup=backup, status=status):
+            return f"Backup {backup.name}: {status.message}"
+        case DeleteBackup(name=name):
+            return f"Deleting backup {name}, which the retention does not keep"
         case WaitForCatchUp(server=server, lag=lag):
             behind = f", up to {rounded_lag(lag)} entries behind" if lag else ""
             return f"Waiting until {server} has caught up and votes{behind}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from onezone_operator import naming
+from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.onezone import Amounts, OneZone
 from onezone_operator.resources.configuration import config_digest
 from onezone_operator.resources.services import service_account_name
+from onezone_operator.resources.storages import Access, build_access_to
 
 __all__ = ["build_pod_template"]
 
@@ -21,12 +23,16 @@ TOKEN_SECONDS = 3600
 """Life of the hook's token, renewed by the kubelet long before."""
 
 
-def build_pod_template(zone: OneZone) -> dict[str, Any]:
+def build_pod_template(
+    zone: OneZone, restore_storage: BackupStorage | None = None
+) -> dict[str, Any]:
     """Template of the StatefulSet. ``zone.spec.image`` must be set.
 
     A change of anything here makes servers be replaced one by one, so nothing may be in it that
-    differs from pass to pass.
+    differs from pass to pass. A storage of backups is there only while a server is to begin with
+    one: a claim that one node alone can mount must not hold the servers together.
     """
+    access = build_access_to(restore_storage, read_only=True)
     assert zone.spec.image is not None, "the default image is filled in before planning"
     scheduling = zone.spec.scheduling
     spec: dict[str, Any] = {
@@ -42,8 +48,9 @@ def build_pod_template(zone: OneZone) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "initContainers": [_preparation(zone, access)],
         "containers": [_container(zone)],
-        "volumes": _volumes(zone),
+        "volumes": [*_volumes(zone), *access.volumes],
     }
     if zone.spec.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": each.name} for each in zone.spec.image_pull_secrets]
@@ -126,6 +133,37 @@ def _container(zone: OneZone) -> dict[str, Any]:
     }
 
 
+def _preparation(zone: OneZone, access: Access) -> dict[str, Any]:
+    """``onedb prepare``: does nothing unless the ConfigMap says that a zone begins anew.
+
+    It is always there, so that a zone that has lost its quorum needs no new template.
+    """
+    server = _container(zone)
+    return {
+        "name": naming.PREPARE_CONTAINER,
+        "image": server["image"],
+        "imagePullPolicy": server["imagePullPolicy"],
+        "command": ["onedb", "prepare", "-c", f"/etc/one/{naming.CONFIG_KEY}"],
+        "env": [
+            *server["env"],
+            _config_key("ONED_FOUNDING", zone, naming.FOUNDING_KEY),
+            *access.environment,
+        ],
+        "resources": server["resources"],
+        "securityContext": server["securityContext"],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            *(each for each in server["volumeMounts"] if each["name"] != "token"),
+            *access.mounts,
+        ],
+    }
+
+
+def _config_key(name: str, zone: OneZone, key: str) -> dict[str, Any]:
+    reference = {"name": naming.config_map_name(zone.name), "key": key, "optional": True}
+    return {"name": name, "valueFrom": {"configMapKeyRef": reference}}
+
+
 def _environment(zone: OneZone) -> list[dict[str, Any]]:
     # The kubelet resolves $(VARIABLE) only of variables that stand above.
     server = "$(ONED_POD_NAME)"
@@ -144,16 +182,7 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
             "value": naming.server_peer(zone.name, zone.namespace, server),
         },
         {"name": "ONED_ZONE_ENDPOINT", "value": naming.zone_endpoint(zone.name, zone.namespace)},
-        {
-            "name": "ONED_BOOTSTRAP",
-            "valueFrom": {
-                "configMapKeyRef": {
-                    "name": naming.config_map_name(zone.name),
-                    "key": naming.BOOTSTRAP_KEY,
-                    "optional": True,
-                }
-            },
-        },
+        _config_key("ONED_BOOTSTRAP", zone, naming.BOOTSTRAP_KEY),
         {"name": "ONED_VAR", "value": "/var/lib/one"},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
     ]
