@@ -203,6 +203,8 @@ OPERATIONS = (
         "make a zone from a backup",
         0,
         _declare(replicas=1, bootstrap=FROM_BACKUP),
+        # The one server is started again without the storage of the backup.
+        is_outage=True,
         is_done=_is_from_backup,
     ),
 )
