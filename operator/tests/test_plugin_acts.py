@@ -215,3 +215,22 @@ async def test_who_may_not_write_tasks_is_told(run, server):
     assert answer.exit_code == 3
     assert "onezonetasks is forbidden" in answer.stderr
     assert "try:   kubectl auth can-i --list" in answer.stderr
+
+
+async def test_fence_and_unfence_change_the_spec_and_nothing_else(run, server):
+    server.writable = {naming.KIND}
+    before = dict(server.world.objects[(naming.KIND, "zone")]["spec"])
+    for words, text, fenced in (
+        (("fence", "zone", "2"), "zone-2 is fenced\n", ["zone-2"]),
+        (("fence", "zone", "zone-1"), "zone-1 is fenced\n", ["zone-1", "zone-2"]),
+        (("fence", "zone", "1"), "zone-1 is fenced already\n", ["zone-1", "zone-2"]),
+        (("unfence", "zone", "2"), "zone-2 is fenced no longer\n", ["zone-1"]),
+        (("unfence", "zone", "2"), "zone-2 is not fenced already\n", ["zone-1"]),
+    ):
+        answer = await run(*words, works=False)
+        assert (answer.exit_code, answer.stdout) == (0, text), answer.output
+        spec = server.world.objects[(naming.KIND, "zone")]["spec"]
+        assert spec == {**before, "fencedServers": fenced}
+    answer = await run("fence", "zone", "7", works=False)
+    assert answer.exit_code == 3
+    assert "zone zone has no server zone-7; it has: zone-0, zone-1, zone-2" in answer.stderr

@@ -170,6 +170,8 @@ def _settle_identity(
     if not facts.initialised:
         if config.federation.solo:
             _bootstrap(store, config, environment, zone_uuid="")
+        elif environment.may_bootstrap and founding.is_founded(environment):
+            _log.warning("the zone was founded on another server, and has to send its copy")
         elif environment.may_bootstrap and zone_uuid is not None:
             _bootstrap(store, config, environment, zone_uuid=zone_uuid)
         return
@@ -274,7 +276,13 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
         metrics,
         lambda: not node.failed.done() and node.database == "ok",
     )
-    api = ApiServer(node, config, requests=metrics.call, certificates=api_certificates)
+    api = ApiServer(
+        node,
+        config,
+        requests=metrics.call,
+        backup=metrics.backup,
+        certificates=api_certificates,
+    )
     return _Parts(store, node, peers, api, admin, hooks)
 
 

@@ -9,6 +9,7 @@ again, and nothing is lost by that: databases that make way are kept under anoth
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import tempfile
 from dataclasses import dataclass
@@ -38,11 +39,13 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: tells this founding from all others.
         server: the name of the server that is to be the zone's only one.
         source: where the backup is that it begins with; None: with its own database.
+        drop: reserved; databases are never dropped, they are put aside.
     """
 
     id: str
     server: str
     source: str | None = None
+    drop: bool = False
 
 
 class Task(Enum):
@@ -84,6 +87,8 @@ def parse(text: str) -> Founding | None:
         raise ConfigError(f"ONED_FOUNDING: {error}") from None
     if not (founding.id.replace("-", "").isalnum() and len(founding.id) <= _ID_MAX):
         raise ConfigError("ONED_FOUNDING: id must be letters, digits and -")
+    if founding.drop:
+        raise ConfigError("ONED_FOUNDING: drop must be false, databases are put aside")
     return founding
 
 
@@ -107,6 +112,7 @@ def prepare(founding: Founding | None, config: Config, environment: Environment)
     if founding is None or task is Task.NOTHING:
         return Task.NOTHING
     database = environment.var / "one.db"
+    _clear(environment.var)
     match task:
         case Task.BEGIN_WITH_OWN:
             _begin_with_own(database, config, environment)
@@ -114,7 +120,8 @@ def prepare(founding: Founding | None, config: Config, environment: Environment)
             assert founding.source is not None
             _begin_with_backup(database, founding.source, founding.id, config, environment)
         case Task.MAKE_WAY:
-            backup.make_way(database, founding.id)
+            with backup.claimed(database):
+                backup.make_way(database, founding.id)
     backup.write_whole(note, founding.id.encode())
     return task
 
@@ -243,6 +250,19 @@ def _begin_with_backup(
             replace=True,
             name=name,
         )
+
+
+def is_founded(environment: Environment) -> bool:
+    """Whether a zone was founded that this server is to be in: it must never make another."""
+    return bool(_done(environment.var / NOTE))
+
+
+def _clear(directory: Path) -> None:
+    """Remove what an attempt left that was cut off: each holds a whole database or backup."""
+    for left_over in (*directory.glob(".founding-*"), *directory.glob(f"{backup.SCRATCH}*")):
+        shutil.rmtree(left_over, ignore_errors=True)
+    for left_over in directory.glob(f".{NOTE}.*"):
+        left_over.unlink(missing_ok=True)
 
 
 def _done(note: Path) -> str:

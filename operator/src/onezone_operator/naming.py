@@ -82,7 +82,9 @@ SCHEDULED_ANNOTATION: Final = f"{GROUP}/scheduled-for"
 """On a OneZoneBackup: the time of the zone's schedule that it was made for."""
 
 CONTAINER: Final = "oned"
-PREPARE_CONTAINER: Final = "prepare"
+PREPARATION: Final = "prepare"
+"""The container that runs before the server: it carries out a founding."""
+
 BACKUP_CONTAINER: Final = "onedb"
 DATA_VOLUME: Final = "data"
 CONFIG_KEY: Final = "oned.conf"

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import structlog
 from aiohttp import web
@@ -35,6 +37,12 @@ SERVER_HEADER = "X-One-Server"
 BLOCK = 256 * 1024
 """Bytes that are read and sent at a time."""
 
+STALL_SECONDS = 60.0
+"""How long a client may take nothing before it is given up: the next one waits for it."""
+
+Hook: TypeAlias = Callable[[str, float, int], None]
+"""Told of every backup: ``success`` or ``failed``, seconds, and bytes."""
+
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="OpenNebula"'}
 _log = structlog.get_logger()
 
@@ -45,11 +53,15 @@ class Backups:
     Args:
         front: the replicated database.
         authenticator: who a user and password stand for.
+        hook: see ``Hook``.
     """
 
-    def __init__(self, front: Front, authenticator: Authenticator) -> None:
+    def __init__(
+        self, front: Front, authenticator: Authenticator, hook: Hook | None = None
+    ) -> None:
         self._front = front
         self._authenticator = authenticator
+        self._hook = hook
         self._under_way = asyncio.Lock()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -84,16 +96,24 @@ class Backups:
         return None
 
     async def _make(self, request: web.BaseRequest) -> web.StreamResponse:
+        started, size = time.monotonic(), 0
         try:
             async with self._front.backup() as (path, export):
-                return await _send(request, path, export, self._front.status().server_id)
+                response, whole = await _send(request, path, export, self._front.status().server_id)
+                size = export.size if whole else 0
+                return response
         except StorageError as error:
             return _refusal(503, f"No backup could be made: {error}")
+        finally:
+            if self._hook is not None:
+                outcome = "success" if size else "failed"
+                self._hook(outcome, time.monotonic() - started, size)
 
 
 async def _send(
     request: web.BaseRequest, path: Path, export: Export, server_id: int
-) -> web.StreamResponse:
+) -> tuple[web.StreamResponse, bool]:
+    """The response, and whether all of it was sent."""
     response = web.StreamResponse(
         headers={
             CHECKSUM_HEADER: export.checksum,
@@ -108,18 +128,21 @@ async def _send(
     try:
         await response.prepare(request)
         while block := await loop.run_in_executor(None, file.read, BLOCK):
-            await response.write(block)
-        await response.write_eof()
-    except OSError as error:
+            async with asyncio.timeout(STALL_SECONDS):
+                await response.write(block)
+        async with asyncio.timeout(STALL_SECONDS):
+            await response.write_eof()
+    except (OSError, TimeoutError) as error:
         # The headers are out: all that can be told is that the stream ends too early.
         _log.warning("a backup was not sent to its end", error=str(error))
         response.force_close()
         with suppress(OSError):
             if request.transport is not None:
                 request.transport.abort()
+        return response, False
     finally:
         file.close()
-    return response
+    return response, True
 
 
 def _session(authorization: str) -> str:

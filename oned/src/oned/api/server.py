@@ -57,6 +57,7 @@ class ApiServer:
         front: the replicated database.
         config: oned.conf.
         requests: called once a call with method, outcome and seconds.
+        backup: called once a backup with outcome, seconds and bytes.
         registry: the methods; all of this server when not given.
         forwarder: for calls that the leader must answer.
         certificates: with them the port speaks https, and nothing else.
@@ -68,6 +69,7 @@ class ApiServer:
         config: Config,
         *,
         requests: RequestHook | None = None,
+        backup: backups.Hook | None = None,
         registry: Registry | None = None,
         forwarder: Forwarder | None = None,
         certificates: Certificates | None = None,
@@ -79,7 +81,7 @@ class ApiServer:
         )
         services = Services(front, config)
         self._flow = Flow(services, registry or methods.all_methods(), self._forwarder, requests)
-        self._backups = backups.Backups(front, services.authenticator)
+        self._backups = backups.Backups(front, services.authenticator, backup)
         self._body_max = min(config.xmlrpc.message_size, BODY_MAX)
         self._calls = 0
         self._under_way: set[asyncio.Task[Any]] = set()

@@ -33,6 +33,9 @@ CERTIFICATE_BYTES = 2**20
 MAXIMUM_ANSWER = 2**30
 """Bytes of one answer."""
 
+BACKUP_SECONDS = 1800.0
+"""How long a server may take to write a backup before it sends the first byte."""
+
 _BLOCK = 2**20
 _SAID_BYTES = 1000
 
@@ -123,7 +126,10 @@ class Client:
         """
         token = base64.b64encode(self.session.encode()).decode()
         digest, size = hashlib.sha256(), 0
-        with self._answer("GET", "/backup", None, {"Authorization": f"Basic {token}"}) as response:
+        patient = self.at(self.endpoint, timeout_seconds=max(BACKUP_SECONDS, self.timeout_seconds))
+        with patient.answer(
+            "GET", "/backup", None, {"Authorization": f"Basic {token}"}
+        ) as response:
             if response.status != http.client.OK:
                 said = response.read(_SAID_BYTES).decode(errors="replace").strip()
                 raise ClientError(f"{self.endpoint} gives no backup: {said or response.reason}")
@@ -142,7 +148,7 @@ class Client:
         return FetchedBackup(headers.get("X-One-Index", ""), digest.hexdigest(), size)
 
     def _post(self, request: bytes) -> bytes:
-        with self._answer("POST", None, request, {"Content-Type": "text/xml"}) as response:
+        with self.answer("POST", None, request, {"Content-Type": "text/xml"}) as response:
             status, reason = response.status, response.reason
             body = response.read(MAXIMUM_ANSWER + 1)
         if status != http.client.OK:
@@ -152,7 +158,7 @@ class Client:
         return body
 
     @contextmanager
-    def _answer(
+    def answer(
         self, method: str, path: str | None, body: bytes | None, headers: dict[str, str]
     ) -> Iterator[http.client.HTTPResponse]:
         """The answer to one request, whatever its status; ``path`` is the endpoint's if None."""

@@ -20,13 +20,16 @@ from oned.cli.client import client_from_environment
 from oned.cli.command import ResourceGroup, argument, run
 from oned.cli.credentials import find_session
 from oned.cli.main import config_option, settings
-from oned.cli.scratch import examine
+from oned.cli.scratch import ends_in_order, examine
 from oned.errors import OnedError, StorageError
 from oned.storage import backup, locations
 from oned.storage.snapshot import read_header
 from oned.storage.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+FAILED = 1
+"""Exit code of ``onedb backup`` with a report that tells why."""
 
 NOT_BOOTSTRAPPED = 1
 """Exit code of ``onedb version``, as OpenNebula has it."""
@@ -75,7 +78,19 @@ _scratch_option = click.option(
     metavar="URL",
     help="Ask a running server for it, by its XML-RPC endpoint, with the credentials of ONE_AUTH",
 )
-@click.option("--start", is_flag=True, help="Start a server on the backup before it is stored")
+@click.option(
+    "--to",
+    "destination",
+    metavar="LOCATION",
+    help="Where the backup is stored, instead of the argument",
+)
+@click.option(
+    "--verify",
+    "--start",
+    "verify",
+    is_flag=True,
+    help="Start a server on the backup, and ask it, before it is stored",
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -88,24 +103,28 @@ def write_backup(  # noqa: PLR0917 - an option each
     database: Path | None,
     config_path: Path,
     server: str | None,
+    destination: str | None,
     report: Path | None,
     scratch: Path,
     *,
     force: bool,
-    start: bool,
-) -> None:
+    verify: bool,
+) -> int:
     """Write the content of the zone to a file.
 
     LOCATION is a path, file:///folder/name.bck or s3://bucket/folder/name.bck. S3 takes
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and AWS_CA_BUNDLE
-    from the environment.
+    from the environment. With --report the exit code is 1 when there is no backup.
 
     The server may run, and any server of the zone will do: a follower's backup holds what the
     follower has applied. The file holds password hashes, and only its owner can read it.
     """
     started = time.monotonic()
+    if destination is not None and location is not None:
+        raise click.UsageError("Give the location once: as the argument, or with --to")
+    location = destination or location
     try:
-        with tempfile.TemporaryDirectory(prefix="backup-", dir=scratch) as made:
+        with ends_in_order(), tempfile.TemporaryDirectory(prefix="backup-", dir=scratch) as made:
             path = Path(made) / f"zone{locations.SUFFIX}"
             if server is None:
                 source = str(_database(database, config_path))
@@ -122,11 +141,15 @@ def write_backup(  # noqa: PLR0917 - an option each
                     os.environ, server, find_session(os.environ)
                 ).fetch_backup(path)
                 checksum, size = fetched.checksum, fetched.size
-            header = examine(path, Path(made)).header if start else read_header(path)
+            header = examine(path, Path(made)).header if verify else read_header(path)
             place.put(path, replace=force)
-    except OnedError as error:
-        _report(report, {"error": str(error)[:_ERROR_CHARACTERS]})
-        raise
+    except (OnedError, OSError, click.ClickException) as error:
+        if report is None:
+            raise
+        said = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        _report(report, {"error": said.encode()[:_ERROR_BYTES].decode(errors="ignore")})
+        click.echo(said, err=True)
+        return FAILED
     _report(
         report,
         {
@@ -137,7 +160,7 @@ def write_backup(  # noqa: PLR0917 - an option each
             "sha256": checksum,
             "server": source,
             "seconds": round(time.monotonic() - started, 3),
-            "verified": start,
+            "verified": verify,
             "completed": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         },
     )
@@ -145,19 +168,20 @@ def write_backup(  # noqa: PLR0917 - an option each
         f"Backup of {source} up to entry {header.index} stored in {location} ({size} bytes)\n"
         f"Use 'onedb restore {location}' to make a database of it."
     )
+    return 0
 
 
 def _asked_for_a_location() -> str:
     raise click.UsageError("With --server, say where the backup is to be stored")
 
 
-_ERROR_CHARACTERS = 2000
+_ERROR_BYTES = 2000
 
 
 def _report(path: Path | None, content: dict[str, Any]) -> None:
     if path is not None:
         # Not by renaming: Kubernetes gives one file to write into.
-        path.write_text(f"{json.dumps(content)}\n", encoding="utf-8")
+        path.write_text(f"{json.dumps(content, ensure_ascii=False)}\n", encoding="utf-8")
 
 
 @onedb.command("verify")
@@ -166,7 +190,7 @@ def _report(path: Path | None, content: dict[str, Any]) -> None:
 @_scratch_option
 def verify_backup(location: str, scratch: Path, *, start: bool) -> None:
     """Restore a backup into a database that is thrown away, to see that it is whole."""
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=scratch) as made:
+    with ends_in_order(), tempfile.TemporaryDirectory(prefix="verify-", dir=scratch) as made:
         path = Path(made) / f"zone{locations.SUFFIX}"
         locations.place(location).fetch(path)
         header = examine(path, Path(made)).header if start else backup.verify(path)
@@ -176,7 +200,7 @@ def verify_backup(location: str, scratch: Path, *, start: bool) -> None:
     )
 
 
-@onedb.command("list")
+@onedb.command("backup-list")
 @argument("folder")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON")
 def list_backups(folder: str, *, as_json: bool) -> None:
@@ -191,7 +215,7 @@ def list_backups(folder: str, *, as_json: bool) -> None:
         click.echo(f"{each.size:>14}  {each.modified:%Y-%m-%d %H:%M:%SZ}  {each.location}")
 
 
-@onedb.command("delete")
+@onedb.command("backup-delete")
 @argument("location")
 def delete_backup(location: str) -> None:
     """Delete a backup; that it is gone already is no error."""

@@ -37,6 +37,8 @@ class Snapshots:
         self._node = node
         self._directory = directory
         self._exports = Exports(node.store.path, directory, writer)
+        # Of its own: whoever waits for the file of a stream that broke must find it again.
+        self._backups = Exports(node.store.path, directory, writer, kind="backup")
         self._streams: dict[ServerId, asyncio.Task[None]] = {}
         self._retry_at: dict[ServerId, float] = {}
         self._receiving = asyncio.Lock()
@@ -48,6 +50,7 @@ class Snapshots:
             task.cancel()
         await asyncio.gather(*self._streams.values(), return_exceptions=True)
         self._exports.close()
+        self._backups.close()
 
     @asynccontextmanager
     async def backup(self) -> AsyncIterator[tuple[Path, Export]]:
@@ -57,11 +60,11 @@ class Snapshots:
             raise StorageError("this server holds no zone yet")
         if self._node.database != "ok":
             raise StorageError(f"the database of this server is {self._node.database}")
-        path, export = await self._exports.take(core.applied)
+        path, export = await self._backups.take(core.applied)
         try:
             yield path, export
         finally:
-            self._exports.give_back(path, whole=True)
+            self._backups.give_back(path, whole=True)
 
     def report(self, now: float) -> dict[str, Any]:
         """What is under way, for ``/status``: seconds by member, and what has arrived here."""

@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from oned.errors import StorageError
@@ -21,6 +21,9 @@ from oned.storage.snapshot import Header
 from oned.storage.store import Store
 
 _PRIVATE = 0o600
+
+SCRATCH = ".restore-"
+"""How the directories begin in which databases are made."""
 
 
 def write(database: Path, path: Path, *, replace: bool = False) -> export.Export:
@@ -89,26 +92,38 @@ def restore(
         StorageError: a server uses the database, there is one and it is not to be replaced, or
             the backup is no whole one. What was there stays.
     """
+    with claimed(database):
+        if database.exists() and not replace:
+            raise StorageError(f"the database {database} exists: -f puts it aside")
+        try:
+            with _scratch(database.parent) as directory:
+                made = Path(directory) / database.name
+                header = _restored(backup, made, finish)
+                make_way(database, name or str(int(time.time())))
+                made.rename(database)
+                mark.place(made).rename(mark.place(database))
+                _sync(database.parent)
+        except OSError as error:
+            raise translated(error, f"put the database {database} in place") from error
+    return header
+
+
+@contextlib.contextmanager
+def claimed(database: Path) -> Iterator[None]:
+    """Keep servers from a database, and from its place.
+
+    Raises:
+        StorageError: a server uses it.
+    """
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        held = lock(database)
+        descriptor = lock(database)
     except OSError as error:
         raise translated(error, f"use the database {database}") from error
     try:
-        if database.exists() and not replace:
-            raise StorageError(f"the database {database} exists: -f puts it aside")
-        with _scratch(database.parent) as directory:
-            made = Path(directory) / database.name
-            header = _restored(backup, made, finish)
-            make_way(database, name or str(int(time.time())))
-            made.rename(database)
-            mark.place(made).rename(mark.place(database))
-            _sync(database.parent)
-    except OSError as error:
-        raise translated(error, f"put the database {database} in place") from error
+        yield
     finally:
-        os.close(held)
-    return header
+        os.close(descriptor)
 
 
 def make_way(database: Path, name: str) -> None:
@@ -172,7 +187,7 @@ def _restored(backup: Path, database: Path, finish: Callable[[Store], None]) -> 
 
 def _scratch(parent: Path) -> tempfile.TemporaryDirectory[str]:
     """A directory on the same disk, which has the space and from which files can be moved."""
-    return tempfile.TemporaryDirectory(prefix=".restore-", dir=parent)
+    return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
 
 
 def _sync(path: Path) -> None:

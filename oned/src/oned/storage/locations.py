@@ -170,6 +170,7 @@ class Bucket:
             obstore.put(store, self.key, path, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         stored = self._size(store)
         if stored != size:
+            self.delete()
             raise StorageError(
                 f"{self._url(self.key)} has {stored or 0} bytes after {size} were stored"
             )
@@ -177,13 +178,20 @@ class Bucket:
     def fetch(self, path: Path) -> None:
         import obstore  # noqa: PLC0415
 
+        store, written = self._store(), 0
         with self._told("read"):
-            found = obstore.get(self._store(), self.key)
+            before = obstore.head(store, self.key)
+            # In parts: a request that lasts as long as a large file does is cut by its time limit.
             with path.open("wb") as out:
-                for block in found.stream(min_chunk_size=PART_BYTES):
-                    out.write(block)
-        if path.stat().st_size != found.meta["size"]:
-            raise StorageError(f"{self._url(self.key)} did not arrive whole")
+                while written < before["size"]:
+                    length = min(PART_BYTES, before["size"] - written)
+                    block = obstore.get_range(store, self.key, start=written, length=length)
+                    written += out.write(block)
+                    if len(block) != length:
+                        break
+            after = obstore.head(store, self.key)
+        if (written, before["e_tag"]) != (after["size"], after["e_tag"]):
+            raise StorageError(f"{self._url(self.key)} did not arrive whole: try again")
 
     def delete(self) -> None:
         import obstore  # noqa: PLC0415
@@ -230,7 +238,10 @@ class Bucket:
             "timeout": timedelta(seconds=_REQUEST_SECONDS),
         }
         if given.get("AWS_CA_BUNDLE"):
-            client["root_certificate"] = Path(given["AWS_CA_BUNDLE"]).read_bytes()
+            try:
+                client["root_certificate"] = Path(given["AWS_CA_BUNDLE"]).read_bytes()
+            except OSError as error:
+                raise StorageError(f"AWS_CA_BUNDLE cannot be read: {error.strerror}") from None
         settings: dict[str, Any] = {
             "access_key_id": given["AWS_ACCESS_KEY_ID"],
             "secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
@@ -245,7 +256,8 @@ class Bucket:
             "max_retries": _RETRIES,
             "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
         }
-        return S3Store(self.bucket, client_options=client, retry_config=retries, **settings)
+        with self._told("reach"):
+            return S3Store(self.bucket, client_options=client, retry_config=retries, **settings)
 
     def _url(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

@@ -33,6 +33,7 @@ CALL_SECONDS = (
 """Half a millisecond is a local read, 15 s is where a client gives up."""
 
 ELECTION_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+BACKUP_SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 BATCH_ENTRIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 METHODS_MAX = 250
@@ -191,6 +192,18 @@ class Metrics:
             ("role", "outcome"),
             registry=self.registry,
         )
+        self._backups = Counter(
+            "oned_backups",
+            "Backups that were asked of this server, by result.",
+            ("result",),
+            registry=self.registry,
+        )
+        self._backup_seconds = self._histogram(
+            "oned_backup_seconds", "From asking for a backup to its last byte.", BACKUP_SECONDS
+        )
+        self._backup_bytes = self._gauge(
+            "oned_backup_last_size_bytes", "Size of the last backup that this server sent whole."
+        )
         self._methods: set[str] = set()
         self._call_children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
@@ -291,6 +304,13 @@ class Metrics:
     def snapshot(self, direction: str, outcome: str) -> None:
         """A snapshot was ``sent`` or ``received``, and that was a ``success`` or ``failed``."""
         self._snapshots.labels(direction, outcome).inc()
+
+    def backup(self, result: str, seconds: float, size: int) -> None:
+        """A backup was a ``success`` or ``failed`` after so long; its size counts in the former."""
+        self._backups.labels(result).inc()
+        if result == "success":
+            self._backup_seconds.observe(seconds)
+            self._backup_bytes.set(size)
 
     def hook(self, role: str, outcome: str) -> None:
         """A hook ended; fits ``HookRunner``'s ``report``."""

@@ -233,10 +233,9 @@ def _trouble(status: dict[str, Any], conditions: dict[str, dict[str, Any]]) -> s
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"{scheduled.get('reason')}: {scheduled.get('message', '')}".rstrip(": ")
-    for container in [
-        *(status.get("initContainerStatuses") or []),
-        *(status.get("containerStatuses") or []),
-    ]:
+    containers = [*(status.get("initContainerStatuses") or [])]
+    containers += status.get("containerStatuses") or []
+    for container in containers:
         waiting = container.get("state", {}).get("waiting")
         if waiting and waiting.get("reason") not in _WAITING_IS_NORMAL:
             text = f"{waiting.get('reason')}: {waiting.get('message', '')}".rstrip(": ")

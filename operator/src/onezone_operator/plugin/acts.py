@@ -20,6 +20,7 @@ from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.plugin import direct, gather
 from onezone_operator.plugin.session import (
+    Login,
     login_from,
     login_options,
     now,
@@ -172,7 +173,51 @@ def restore(
     run(call)
 
 
-COMMANDS = (promote, replace, recover, restore)
+@click.command()
+@click.argument("zone")
+@click.argument("server")
+@login_options
+def fence(zone: str, server: str, **options: Any) -> None:
+    """Keep SERVER (name or number) from running: it is stopped, and its volume is left alone."""
+    _fence(zone, server, login_from(options), is_fenced=True)
+
+
+@click.command()
+@click.argument("zone")
+@click.argument("server")
+@login_options
+def unfence(zone: str, server: str, **options: Any) -> None:
+    """Let a fenced SERVER (name or number) run again."""
+    _fence(zone, server, login_from(options), is_fenced=False)
+
+
+def _fence(zone: str, server: str, login: Login, *, is_fenced: bool) -> None:
+    name = str(_server(zone, server))
+
+    async def call() -> int:
+        async with login.open() as (kube, namespace):
+            raw = await gather.read_one(kube, namespace, zone)
+            known = {each.name for each in gather.parse_zone(raw).status.servers}
+            fenced = raw["spec"].get("fencedServers") or []
+            if is_fenced and name not in known:
+                have = ", ".join(sorted(known)) or "none"
+                raise NotFound(f"zone {zone} has no server {name}; it has: {have}")
+            if (name in fenced) == is_fenced:
+                click.echo(f"{name} is {'' if is_fenced else 'not '}fenced already")
+                return 0
+            wanted = [*fenced, name] if is_fenced else [each for each in fenced if each != name]
+            change = {
+                "metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]},
+                "spec": {"fencedServers": sorted(wanted)},
+            }
+            await kube.patch(naming.KIND, namespace, zone, change, manager=MANAGER)
+        click.echo(f"{name} is {'fenced' if is_fenced else 'fenced no longer'}")
+        return 0
+
+    run(call)
+
+
+COMMANDS = (promote, replace, recover, restore, fence, unfence)
 
 
 # --- tasks ---------------------------------------------------------------------------------

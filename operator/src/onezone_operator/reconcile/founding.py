@@ -53,8 +53,7 @@ class Founding:
     def text(self) -> str:
         """The value in the ConfigMap."""
         return json.dumps(
-            {"id": self.id, "server": self.server, "source": self.source},
-            separators=(",", ":"),
+            {"id": self.id, "server": self.server, "source": self.source}, separators=(",", ":")
         )
 
 

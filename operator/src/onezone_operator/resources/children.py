@@ -36,7 +36,8 @@ class Shape:
         live_stateful_set: the StatefulSet as it is.
         founding: the ConfigMap's word on who founds the zone anew, or empty.
         restore_storage: where the backup is that a server begins with before it starts.
-        keeps_volumes: pods come and go, and their volumes stay whatever the policy says.
+        keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
+            for those of servers that are removed.
     """
 
     zone_uuid: str

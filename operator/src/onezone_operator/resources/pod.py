@@ -108,60 +108,61 @@ def _container(zone: OneZone) -> dict[str, Any]:
         "livenessProbe": _probe("/livez", period=10, timeout=5, failures=3),
         "readinessProbe": _probe("/readyz", period=2, timeout=2, failures=2),
         "resources": _resources(zone),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _confined(),
         "volumeMounts": [
-            {"name": naming.DATA_VOLUME, "mountPath": "/var/lib/one"},
-            {
-                "name": "config",
-                "mountPath": f"/etc/one/{naming.CONFIG_KEY}",
-                "subPath": naming.CONFIG_KEY,
-                "readOnly": True,
-            },
-            {"name": "auth", "mountPath": "/etc/one/auth", "readOnly": True},
-            {"name": "peers", "mountPath": "/etc/one/peers", "readOnly": True},
+            *_mounts(),
             {
                 "name": "token",
                 "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
                 "readOnly": True,
             },
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
         ],
     }
 
 
 def _preparation(zone: OneZone, access: Access) -> dict[str, Any]:
-    """``onedb prepare``: does nothing unless the ConfigMap says that a zone begins anew.
-
-    It is always there, so that a zone that has lost its quorum needs no new template.
-    """
-    server = _container(zone)
+    """What is done with the database before the server starts, if a founding is under way."""
+    founding = {"name": "ONED_FOUNDING", "valueFrom": _key(zone, naming.FOUNDING_KEY)}
     return {
-        "name": naming.PREPARE_CONTAINER,
-        "image": server["image"],
-        "imagePullPolicy": server["imagePullPolicy"],
-        "command": ["onedb", "prepare", "-c", f"/etc/one/{naming.CONFIG_KEY}"],
-        "env": [
-            *server["env"],
-            _config_key("ONED_FOUNDING", zone, naming.FOUNDING_KEY),
-            *access.environment,
-        ],
-        "resources": server["resources"],
-        "securityContext": server["securityContext"],
+        "name": naming.PREPARATION,
+        "image": zone.spec.image,
+        "imagePullPolicy": zone.spec.image_pull_policy,
+        "command": ["onedb", "prepare", "--config", f"/etc/one/{naming.CONFIG_KEY}"],
+        "env": [*_environment(zone), founding, *access.environment],
+        "resources": _resources(zone),
+        "securityContext": _confined(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            *(each for each in server["volumeMounts"] if each["name"] != "token"),
-            *access.mounts,
-        ],
+        "volumeMounts": [*_mounts(), *access.mounts],
     }
 
 
-def _config_key(name: str, zone: OneZone, key: str) -> dict[str, Any]:
-    reference = {"name": naming.config_map_name(zone.name), "key": key, "optional": True}
-    return {"name": name, "valueFrom": {"configMapKeyRef": reference}}
+def _confined() -> dict[str, Any]:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _mounts() -> list[dict[str, Any]]:
+    return [
+        {"name": naming.DATA_VOLUME, "mountPath": "/var/lib/one"},
+        {
+            "name": "config",
+            "mountPath": f"/etc/one/{naming.CONFIG_KEY}",
+            "subPath": naming.CONFIG_KEY,
+            "readOnly": True,
+        },
+        {"name": "auth", "mountPath": "/etc/one/auth", "readOnly": True},
+        {"name": "peers", "mountPath": "/etc/one/peers", "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+    ]
+
+
+def _key(zone: OneZone, key: str) -> dict[str, Any]:
+    """A key of the zone's ConfigMap, which may be absent; read when a container starts."""
+    name = naming.config_map_name(zone.name)
+    return {"configMapKeyRef": {"name": name, "key": key, "optional": True}}
 
 
 def _environment(zone: OneZone) -> list[dict[str, Any]]:
@@ -182,7 +183,10 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
             "value": naming.server_peer(zone.name, zone.namespace, server),
         },
         {"name": "ONED_ZONE_ENDPOINT", "value": naming.zone_endpoint(zone.name, zone.namespace)},
-        _config_key("ONED_BOOTSTRAP", zone, naming.BOOTSTRAP_KEY),
+        {
+            "name": "ONED_BOOTSTRAP",
+            "valueFrom": _key(zone, naming.BOOTSTRAP_KEY),
+        },
         {"name": "ONED_VAR", "value": "/var/lib/one"},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
     ]

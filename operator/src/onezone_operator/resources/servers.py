@@ -33,7 +33,7 @@ def build_stateful_set(
             as they are; ``drift.storage_difference`` tells what this leaves undone.
         restore_storage: mounted in front of the servers, while one of them is to begin with a
             backup that is there.
-        keeps_volumes: a pod that goes will come back: its volume stays whatever the policy says.
+        keeps_volumes: a pod that goes leaves its volume behind, whatever the policy says.
     """
     policy = zone.spec.storage.persistent_volume_claim_retention_policy
     claims = [_claim(zone, zone_uuid)]
