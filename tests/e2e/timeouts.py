@@ -35,6 +35,9 @@ HAND_OVER = 5
 """The longest time without an acknowledged write around a hand-over that a task asked for: a call
 that comes before the leader Service has followed is sent on."""
 
+BACKUP = 180
+"""A backup is asked for, taken, started as a server, and stored; images and claims come first."""
+
 ROUTE = 60
 """The leader Service's slice names the leader that the zone has."""
 
