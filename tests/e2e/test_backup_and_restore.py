@@ -1,5 +1,5 @@
-"""A backup that is taken under writes holds what was acknowledged before, and a new zone begins with
-it.
+"""A backup that is taken under writes holds what was acknowledged before, and a new zone begins
+with it.
 """
 
 from __future__ import annotations
