@@ -56,7 +56,7 @@ class Backups(Servers):
         elif command[:2] == ["onedb", "backup"]:
             words = self._back_up(command)
         else:
-            assert command[:2] == ["onedb", "delete"]
+            assert command[:2] == ["onedb", "backup-delete"]
             self._delete(command[2])
             words = {}
         outcome = "Failed" if "error" in words else "Complete"
@@ -74,7 +74,7 @@ class Backups(Servers):
         }
 
     def _back_up(self, command: list[str]) -> dict[str, Any]:
-        location, server = command[2], command[command.index("--server") + 1]
+        location, server = (command[command.index(each) + 1] for each in ("--to", "--server"))
         name = server.removeprefix("http://").partition(".")[0]
         assert server == f"http://{name}.{ZONE}-servers.{NAMESPACE}.svc:2633/RPC2"
         disk = self.disks.get(name, Disk())
@@ -88,7 +88,7 @@ class Backups(Servers):
             "index": disk.commit,
             "size": 1000,
             "sha256": "0" * 64,
-            "verified": "--start" in command,
+            "verified": "--verify" in command,
         }
 
     def _delete(self, location: str) -> None:

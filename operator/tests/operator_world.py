@@ -73,6 +73,7 @@ class World(Backups):
         self.now += timedelta(seconds=seconds)
         self.run_statefulset()
         self.run_servers()
+        self.run_certificates()
         self.run_raft()
         self.run_pods(self.ready_servers())
         self.run_jobs()

@@ -257,7 +257,7 @@ def test_the_jobs_pod_is_confined_and_no_server(storage):
     assert "onezone.dev/zone" not in labels
     assert labels.get("app.kubernetes.io/instance") != selector
     assert "http://zone-1.zone-servers.front.svc:2633/RPC2" in container["command"]
-    assert "--start" in container["command"]
+    assert "--verify" in container["command"]
 
 
 def test_keys_come_from_their_secret():
@@ -273,7 +273,7 @@ def test_keys_come_from_their_secret():
 def test_a_backup_that_needs_no_server_started_is_not_verified():
     step = decide(begun(build_backup(storage=VOLUME, verify=False)))
     (container,) = step.manifest["spec"]["template"]["spec"]["containers"]
-    assert "--start" not in container["command"]
+    assert "--verify" not in container["command"]
 
 
 # --- schedule and retention ----------------------------------------------------------------
@@ -316,7 +316,7 @@ def test_the_file_goes_before_its_backup():
     step = decide(*backups, zone=zone)
     assert isinstance(step, CreateJob)
     (container,) = step.manifest["spec"]["template"]["spec"]["containers"]
-    assert container["command"] == ["onedb", "delete", "file:///backups/zone/n25.bck"]
+    assert container["command"] == ["onedb", "backup-delete", "file:///backups/zone/n25.bck"]
     oldest = backups[0]
     running = decide(*backups, zone=zone, jobs=(job(oldest, "Running", kind="drop"),))
     assert isinstance(running, Nothing)

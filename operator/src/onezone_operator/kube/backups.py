@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,12 +15,12 @@ from onezone_operator.models.observed import Manifest, ObservedJob
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupStatus
 
-__all__ = ["create_object", "read_backups", "read_jobs", "write_backup_status"]
+__all__ = ["create_object", "read_backup_facts", "write_backup_status"]
 
 _WAITING_IS_NORMAL = frozenset({"ContainerCreating", "PodInitializing"})
 
 
-async def read_backups(kube: KubeApi, zone: OneZone) -> tuple[OneZoneBackup, ...]:
+async def _backups(kube: KubeApi, zone: OneZone) -> tuple[OneZoneBackup, ...]:
     """All backups of the namespace, the oldest first. Users make them: they carry no label."""
     try:
         found = await kube.list_objects(naming.BACKUP_KIND, zone.namespace, selector="")
@@ -32,14 +33,28 @@ async def read_backups(kube: KubeApi, zone: OneZone) -> tuple[OneZoneBackup, ...
     return tuple(sorted(backups, key=lambda backup: backup.order))
 
 
-async def read_jobs(kube: KubeApi, zone: OneZone) -> tuple[ObservedJob, ...]:
-    """The Jobs of the zone's backups, with the last words of their pods."""
+async def read_backup_facts(
+    kube: KubeApi, zone: OneZone
+) -> tuple[tuple[OneZoneBackup, ...], tuple[ObservedJob, ...]]:
+    """The backups of the namespace, and the Jobs of the zone's."""
+    backups = await _backups(kube, zone)
+    return backups, await _jobs(kube, zone, backups)
+
+
+async def _jobs(
+    kube: KubeApi, zone: OneZone, backups: Sequence[OneZoneBackup]
+) -> tuple[ObservedJob, ...]:
+    """The Jobs of the zone's backups. The last words of their pods are read only while a backup
+    is under way: Jobs that are over stay for a day.
+    """
     selector = f"{naming.ZONE_LABEL}={zone.name}"
     jobs = await kube.list_objects("Job", zone.namespace, selector=selector)
-    if not jobs:
-        return ()
-    selector = f"{naming.BACKUP_ZONE_LABEL}={zone.name}"
-    pods = await kube.list_objects("Pod", zone.namespace, selector=selector)
+    pods: list[Manifest] = []
+    if jobs and any(
+        each.is_started and not each.is_finished for each in backups if each.zone == zone.name
+    ):
+        selector = f"{naming.BACKUP_ZONE_LABEL}={zone.name}"
+        pods = await kube.list_objects("Pod", zone.namespace, selector=selector)
     return tuple(_job(each, pods) for each in sorted(jobs, key=_name))
 
 

@@ -14,6 +14,7 @@ from cronsim import CronSim, CronSimError
 
 from onezone_operator.models.onezone import MaintenanceWindow
 from onezone_operator.reconcile.steps import (
+    AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
     CreateBackup,
@@ -22,9 +23,12 @@ from onezone_operator.reconcile.steps import (
     DeleteBackup,
     DeleteTask,
     DeleteVolume,
+    DropCertificates,
     HandOver,
+    IssueApiCertificate,
     IssueCertificates,
     Nothing,
+    PromoteAuthority,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
@@ -32,6 +36,7 @@ from onezone_operator.reconcile.steps import (
     ReplacePod,
     ReportBackup,
     ReportTask,
+    RetireAuthority,
     SetCredentialsOwner,
     SetReplicas,
     Step,
@@ -49,13 +54,19 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     CreateCredentials: False,
     SetCredentialsOwner: False,
     IssueCertificates: False,
+    DropCertificates: False,
+    IssueApiCertificate: False,
+    # Servers take certificates while they run, and those that end do not wait.
+    AnnounceAuthority: False,
+    PromoteAuthority: False,
+    RetireAuthority: False,
     ApplyObjects: False,
     RecordBootstrap: False,
     # The number of servers was asked for now, by a user or an autoscaler, and disturbs no other.
     RegisterMember: False,
     RemoveMember: False,
     SetReplicas: False,
-    # A user asked for them in a task.
+    # Asked for now, by a task.
     HandOver: False,
     DeleteVolume: False,
     ReportTask: False,

@@ -15,6 +15,7 @@ from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.resources.pod import USER_ID
 from onezone_operator.resources.storages import build_access_to
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["build_backup_job", "build_delete_job", "build_scheduled_backup"]
 
@@ -28,6 +29,8 @@ DELETE_AGAIN_SECONDS = 3600
 """A file that cannot be deleted is tried again this often."""
 
 _SCRATCH = "/scratch"
+_TRUST = {"name": "ONE_CERT_DIR", "value": "/etc/one/trusted"}
+_TRUST_MOUNT = {"name": "trusted", "mountPath": "/etc/one/trusted", "readOnly": True}
 
 
 def build_backup_job(
@@ -43,9 +46,10 @@ def build_backup_job(
     command = [
         "onedb",
         "backup",
+        "--to",
         location,
         "--server",
-        naming.server_endpoint(zone.name, zone.namespace, server),
+        naming.server_endpoint(zone.name, zone.namespace, server, scheme=zone.spec.tls.scheme),
         # The file is this backup's alone; an attempt before may have stored it, and not told.
         "--force",
         "--scratch",
@@ -54,7 +58,7 @@ def build_backup_job(
         "/dev/termination-log",
     ]
     if backup.spec.verify:
-        command.append("--start")
+        command.append("--verify")
     spec = {
         "backoffLimit": 0,
         "activeDeadlineSeconds": backup.spec.timeout_seconds,
@@ -73,7 +77,7 @@ def build_delete_job(zone: OneZone, backup: OneZoneBackup) -> Manifest:
         "activeDeadlineSeconds": DELETE_SECONDS,
         "ttlSecondsAfterFinished": DELETE_AGAIN_SECONDS,
     }
-    command = ["onedb", "delete", backup.status.location]
+    command = ["onedb", "backup-delete", backup.status.location]
     name = naming.delete_job_name(backup.name)
     return _job(zone, backup, name, spec, command, backup.status.storage)
 
@@ -142,6 +146,7 @@ def _template(
 ) -> dict[str, Any]:
     assert zone.spec.image is not None, "the default image is filled in before planning"
     access = build_access_to(storage)
+    has_tls = zone.spec.tls.scheme == "https"
     reference = zone.spec.credentials_secret_ref
     auth = reference.name if reference else naming.auth_secret_name(zone.name)
     pod: dict[str, Any] = {
@@ -165,6 +170,7 @@ def _template(
                 "env": [
                     {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
                     {"name": "TMPDIR", "value": _SCRATCH},
+                    *([_TRUST] if has_tls else []),
                     *access.environment,
                 ],
                 "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -180,6 +186,7 @@ def _template(
                 "volumeMounts": [
                     {"name": "auth", "mountPath": "/etc/one/auth", "readOnly": True},
                     {"name": "scratch", "mountPath": _SCRATCH},
+                    *([_TRUST_MOUNT] if has_tls else []),
                     *access.mounts,
                 ],
             }
@@ -194,6 +201,7 @@ def _template(
                 },
             },
             {"name": "scratch", "emptyDir": {}},
+            *([_trust_volume(zone)] if has_tls else []),
             *access.volumes,
         ],
     }
@@ -213,3 +221,16 @@ def _template(
         naming.BACKUP_LABEL: backup.uid,
     }
     return {"metadata": {"labels": labels}, "spec": pod}
+
+
+def _trust_volume(zone: OneZone) -> dict[str, Any]:
+    """The authority of the API's certificate, without its key."""
+    items = [{"key": naming.AUTHORITY_KEY, "path": naming.AUTHORITY_KEY}]
+    secret = {
+        "secretName": api_secret_name(zone),
+        "defaultMode": 0o440,
+        "items": items,
+        # One from a public authority needs none.
+        "optional": True,
+    }
+    return {"name": "trusted", "secret": secret}
