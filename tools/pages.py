@@ -4,10 +4,12 @@ sources.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -80,23 +82,24 @@ def build_commands() -> str:
 # --- OneZone -------------------------------------------------------------------
 
 
-def build_onezone() -> str:
-    """Every field of the OneZone with type, default, limits and rules."""
-    (path,) = (commands.ROOT / "crds").glob("onezones*.yaml")
+def build_resource(plural: str) -> str:
+    """Every field of a kind of resource with type, default, limits and rules."""
+    (path,) = (commands.ROOT / "crds").glob(f"{plural}.*.yaml")
     crd = yaml.safe_load(path.read_text())
+    kind, singular = crd["spec"]["names"]["kind"], crd["spec"]["names"]["singular"]
     (version,) = crd["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]
     short, about = ", ".join(crd["spec"]["names"]["shortNames"]), schema["description"]
     parts = [
-        "# OneZone\n",
+        f"# {kind}\n",
         f"`{crd['spec']['group']}/{version['name']}`, namespaced; short name `{short}`. {about}\n",
-        "`kubectl explain onezone.spec --recursive` shows the same.\n",
+        f"`kubectl explain {singular}.spec --recursive` shows the same.\n",
     ]
     for section in ("spec", "status"):
         parts.append(f"## {section}\n\n| field | type | default | meaning |\n|---|---|---|---|")
         parts += list(_rows(schema["properties"][section], ""))
         parts.append("")
-    parts.append("## Rules\n\nThe API server refuses a OneZone that breaks one of these:\n")
+    parts.append(f"## Rules\n\nThe API server refuses a {kind} that breaks one of these:\n")
     parts += [f"- {text}" for text in sorted(set(_rules(schema)))]
     parts.append("\n## Columns\n\n| column | shows | with |\n|---|---|---|")
     for column in version["additionalPrinterColumns"]:
@@ -226,13 +229,52 @@ def build_rbac() -> str:
     return "\n".join(parts) + "\n"
 
 
+# --- labels and annotations ------------------------------------------------------
+
+
+def build_labels() -> str:
+    """What the project writes on objects under its own domain, and the labels of others it uses."""
+    own = {
+        getattr(naming, name): (name.rpartition("_")[2].lower(), _code(meaning))
+        for name, meaning in _documented(inspect.getsource(naming)).items()
+        if name.endswith(("_LABEL", "_ANNOTATION"))
+        and getattr(naming, name).startswith(f"{naming.GROUP}/")
+    }
+    selecting = ", ".join(f"`{name}`" for name in naming.selector_labels(""))
+    parts = [
+        "# Labels and annotations\n",
+        "## Of this project\n",
+        "| name | kind | meaning |\n|---|---|---|",
+        *(f"| `{name}` | {kind} | {meaning} |" for name, (kind, meaning) in sorted(own.items())),
+        "\n## On every object of a zone\n",
+        "| label | value |\n|---|---|",
+        *(f"| `{name}` | `{value}` |" for name, value in naming.object_labels("<zone>").items()),
+        f"\nThe servers' pods are selected by {selecting}.",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _documented(source: str) -> dict[str, str]:
+    """Each constant of a module and the string below it; empty where there is none."""
+    meanings = {}
+    for each, after in pairwise([*ast.parse(source).body, ast.Pass()]):
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+            text = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                text = str(after.value.value)
+            meanings[each.target.id] = text
+    return meanings
+
+
 PAGES: dict[str, Callable[[], str]] = {
-    "onezone.md": build_onezone,
+    "onezone.md": lambda: build_resource(naming.PLURAL),
+    "onezonetask.md": lambda: build_resource(naming.TASK_PLURAL),
     "commands.md": build_commands,
     "oned-conf.md": build_oned_conf,
     "environment.md": build_environment,
     "rbac.md": build_rbac,
     "metrics.md": monitoring.build_metrics,
     "alerts.md": monitoring.build_alerts,
+    "labels.md": build_labels,
 }
 """File name -> builder."""

@@ -20,8 +20,10 @@ PAGE = EXPLANATION / "operator-scale.md"
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
-    parser.add_argument("--zones", type=int, default=bench.Plan.zones, help="default: %(default)s")
-    parser.add_argument("--idle-seconds", type=float, default=bench.Plan.idle_seconds)
+    parser.add_argument(
+        "--zones", type=int, default=bench.Plan().zones, help="default: %(default)s"
+    )
+    parser.add_argument("--idle-seconds", type=float, default=bench.Plan().idle_seconds)
     parser.add_argument("--cpus", type=int, default=2, help="CPUs for all of it: %(default)s")
     parser.add_argument(
         "--write-table", action="store_true", help="put the table into the documentation, too"

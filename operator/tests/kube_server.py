@@ -1,6 +1,7 @@
 """A small HTTP server that answers like the Kubernetes API, from the world of ``operator_world``.
 
-It refuses every write that is no dry run, so that a test of the plugin sees any other.
+It refuses every write that is no dry run and that a test does not allow, so that a test of the
+plugin sees any other.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from operator_cluster import merge_patch
 from operator_world import NAMESPACE, World
 
+from onezone_operator.errors import ZoneError
 from onezone_operator.kube.ports import KINDS
 
 _KIND_OF = {resource.plural: kind for kind, resource in KINDS.items()}
@@ -29,6 +33,8 @@ class KubeServer:
         """Kinds that the user may not read."""
         self.written: list[str] = []
         """Dry runs; anything else that would write is answered with 405."""
+        self.writable: set[str] = set()
+        """Kinds that a test allows to be written."""
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int, directory: Path) -> Path:
@@ -66,6 +72,10 @@ class KubeServer:
         kind, *rest = _KIND_OF[parts[0]], *parts[1:]
         if kind in self.forbidden:
             return _failure(403, f"{parts[0]} is forbidden")
+        if rest[1:] == ["proxy", "RPC2"]:
+            return await self._call_server(rest[0], await request.read())
+        if kind in self.writable and "dryRun" not in request.query and request.method != "GET":
+            return await self._write(request, kind, rest)
         if request.method in {"PUT", "POST"}:
             return await self._dry_run(request, kind, rest)
         if request.method != "GET":
@@ -75,12 +85,48 @@ class KubeServer:
             return self._list(kind, namespace, request.query.get("labelSelector", ""))
         return self._get(kind, namespace, rest, request)
 
+    async def _write(self, request: web.Request, kind: str, rest: list[str]) -> web.Response:
+        self.written.append(f"{request.method} {request.path}")
+        body: dict[str, Any] = await request.json()
+        if request.method == "POST":
+            name = body["metadata"]["name"]
+            if (kind, name) in self.world.objects:
+                return _failure(409, f"{name} exists")
+            self.world.put(kind, name, body)
+        else:
+            name = rest[0]
+            live = self.world.objects.get((kind, name))
+            if live is None:
+                return _failure(404, f'{kind} "{name}" not found')
+            version = body.get("metadata", {}).pop("resourceVersion", None)
+            if version not in {None, live["metadata"]["resourceVersion"]}:
+                return _failure(409, "the object has been modified")
+            merge_patch(live, body)
+            self.world.touch(live)
+        return web.json_response(self.world.objects[(kind, name)])
+
+    async def _call_server(self, place: str, body: bytes) -> web.Response:
+        """An XML-RPC call through the pod proxy, answered by the model of the zone."""
+        name, _, port = place.partition(":")
+        assert port == "2633"
+        (session, zone, server), method = xmlrpc.client.loads(body)
+        assert (method, zone) == ("one.zone.transferleader", 0)
+        address = self.world.objects[("Pod", name)]["status"]["podIP"]
+        try:
+            leader = await self.world.transfer_leadership(address, session, server_id=server)
+            answer = [True, leader, 0]
+        except ZoneError as error:
+            answer = [False, str(error), 0x800]
+        text = xmlrpc.client.dumps((answer,), methodresponse=True)
+        return web.Response(text=text, content_type="text/xml")
+
     def _list(self, kind: str, namespace: str | None, selector: str) -> web.Response:
         items = []
         key, _, value = selector.partition("=")
         for (each, _), live in self.world.objects.items():
             labels = live["metadata"].get("labels") or {}
-            if each == kind and namespace in {None, NAMESPACE} and labels.get(key, "") == value:
+            is_wanted = not key or labels.get(key, "") == value
+            if each == kind and namespace in {None, NAMESPACE} and is_wanted:
                 items.append(live)
         return web.json_response({"kind": f"{kind}List", "metadata": {}, "items": items})
 

@@ -36,6 +36,10 @@ class Disk:
     initialised: bool = False
     zone_uuid: str = ""
     commit: int = 0
+    founded: str = ""
+    """The last founding that was carried out."""
+    put_aside: list[int] = field(default_factory=list)
+    """Commit indices of the databases that a founding put aside."""
 
 
 @dataclass
@@ -46,6 +50,8 @@ class Cluster:
     disks: dict[str, Disk] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     """Servers whose process does not answer."""
+    bad_images: set[str] = field(default_factory=set)
+    """Images whose process ends right after its start."""
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     pod_stays: int = 0
     """Ticks that a pod takes to go, and a claim that is deleted."""
@@ -70,7 +76,10 @@ class Cluster:
         return {
             name
             for (kind, name), pod in self.objects.items()
-            if kind == "Pod" and name not in self.down and "going" not in pod
+            if kind == "Pod"
+            and name not in self.down
+            and "going" not in pod
+            and pod["image"] not in self.bad_images
         }
 
     # The API: KubeApi. What was read is not copied, since a write makes another object of it.
@@ -94,7 +103,8 @@ class Cluster:
         return [
             live
             for (each, _), live in self.objects.items()
-            if each == kind and (live["metadata"].get("labels") or {}).get(key) == value
+            if each == kind
+            and (not key or (live["metadata"].get("labels") or {}).get(key) == value)
         ]
 
     async def apply(
@@ -155,31 +165,50 @@ class Cluster:
         version = change.get("metadata", {}).pop("resourceVersion", None)
         if version is not None and version != live["metadata"]["resourceVersion"]:
             raise Conflict(name)
-        if kind == naming.KIND:
+        if kind in {naming.KIND, naming.TASK_KIND}:
             assert subresource == "status"
         changed = self.objects[(kind, name)] = _copy(live)
-        _merge_patch(changed, change)
+        merge_patch(changed, change)
         self.touch(changed, spec=subresource is None)
         self._end()
         return changed
 
     async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
-        assert (kind, namespace) == ("Pod", NAMESPACE)
+        assert namespace == NAMESPACE
         self._begin(f"delete {kind} {name}", writes=True)
-        pod = self.objects.get((kind, name))
-        if pod is None:
+        live = self.objects.get((kind, name))
+        if live is None:
             raise NotFound(name)
-        if pod["metadata"]["uid"] != uid:
+        if live["metadata"]["uid"] != uid:
             raise Conflict(name)
-        self.check_delete(name)
-        self._terminate(name)
+        if kind == "Pod":
+            self.check_delete(name)
+            self._terminate(name)
+        elif kind == "PersistentVolumeClaim":
+            self.check_delete_claim(name.removeprefix(f"{naming.DATA_VOLUME}-"))
+            self._condemn(name)
+        else:
+            assert kind == naming.TASK_KIND
+            del self.objects[(kind, name)]
+            self.writes += 1
         self._end()
+
+    def _condemn(self, claim: str) -> None:
+        """A claim that is deleted stays until its pod is gone."""
+        live = self.objects[("PersistentVolumeClaim", claim)]
+        live["condemned"] = True
+        live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        if ("Pod", claim.removeprefix(f"{naming.DATA_VOLUME}-")) not in self.objects:
+            live.setdefault("going", self.pod_stays)
 
     def check_resize(self, replicas: int) -> None:
         """Raise if this number of pods breaks something."""
 
     def check_delete(self, name: str) -> None:
         """Raise if the loss of this pod breaks something."""
+
+    def check_delete_claim(self, name: str) -> None:
+        """Raise if the loss of this server's volume breaks something."""
 
     # The controllers
 
@@ -222,8 +251,10 @@ class Cluster:
             },
             "spec": {"nodeName": "node"},
             "status": {"podIP": f"10.0.0.{self._next()}"},
+            "image": template["spec"]["containers"][0]["image"],
             # What a server reads once, when it starts.
             "bootstrap": config[naming.BOOTSTRAP_KEY],
+            "founding": config.get(naming.FOUNDING_KEY, ""),
             "config": config[naming.CONFIG_KEY],
         }
         self.put("Pod", name, pod)
@@ -285,6 +316,11 @@ class Cluster:
             "uid": f"uid-{number}",
             "generation": 1,
             "resourceVersion": str(number),
+            **(
+                {"creationTimestamp": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+                if kind == naming.TASK_KIND
+                else {}
+            ),
         }
         self.objects[(kind, name)] = content
 
@@ -336,12 +372,12 @@ def _merge(live: dict[str, Any], change: dict[str, Any]) -> None:
             live[key] = value
 
 
-def _merge_patch(live: dict[str, Any], change: dict[str, Any]) -> None:
+def merge_patch(live: dict[str, Any], change: dict[str, Any]) -> None:
     for key, value in change.items():
         if value is None:
             live.pop(key, None)
         elif isinstance(value, dict):
             live.setdefault(key, {})
-            _merge_patch(live[key], value)
+            merge_patch(live[key], value)
         else:
             live[key] = value

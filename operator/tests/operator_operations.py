@@ -34,6 +34,14 @@ class Operation:
     name: str
     servers: int
     start: Callable[[World], None]
+    is_outage: bool = False
+    """The zone is down before, or for it: only the end can be judged."""
+    replaced: str = ""
+    """A server that shall get another id and an empty volume."""
+    is_done: Callable[[World], bool] = lambda _: True
+    """What it came to."""
+    is_asleep: bool = False
+    """It starts with a zone that is hibernated."""
 
 
 def _declare(**spec: object) -> Callable[[World], None]:
@@ -50,6 +58,41 @@ def _roll_without_hook(world: World) -> None:
     world.declare(image="oned:2")
 
 
+def _ask(kind: str, **spec: object) -> Callable[[World], None]:
+    return lambda world: world.ask("task", type=kind, **spec)
+
+
+def _lose_most(world: World) -> None:
+    world.lose_volume(f"{ZONE}-0")
+    world.lose_volume(f"{ZONE}-2")
+    world.ask("task", type="RecoverQuorum", confirm=True)
+
+
+def _leads(server: str) -> Callable[[World], bool]:
+    return lambda world: world.leader == server
+
+
+def _founded(server: str, *, kept: int) -> Callable[[World], bool]:
+    """It was founded once, and that many databases of others are still on their volumes."""
+
+    def is_so(world: World) -> bool:
+        aside = [index for disk in world.disks.values() for index in disk.put_aside]
+        return world.foundings == [server] and len(aside) == kept
+
+    return is_so
+
+
+def _replaced(server: str) -> Callable[[World], bool]:
+    return lambda world: world.replaced == {server}
+
+
+def _hibernate_under_a_follower(world: World) -> None:
+    """The last server leads when it all begins."""
+    world.kill_pod(f"{ZONE}-0")
+    world.leader = f"{ZONE}-2"
+    world.declare(hibernated=True)
+
+
 OPERATIONS = (
     Operation("make a new zone", 0, _declare(replicas=1, **DELETED)),
     Operation("grow 1 to 3", 1, _declare(replicas=3)),
@@ -61,38 +104,96 @@ OPERATIONS = (
     Operation("roll the configuration", 3, _declare(logLevel="debug")),
     Operation("replace the leader's volume", 3, lambda world: world.lose_volume(f"{ZONE}-0")),
     Operation("replace a follower's volume", 3, lambda world: world.lose_volume(f"{ZONE}-1")),
+    Operation("hibernate", 3, _declare(hibernated=True)),
+    Operation("hibernate under a follower", 3, _hibernate_under_a_follower),
+    Operation("wake", 3, _declare(hibernated=False), is_asleep=True),
     Operation("repair the route", 3, _fail_over_without_hook),
     Operation("roll without a hook", 3, _roll_without_hook),
+    Operation("hand over", 3, _ask("HandOver", server=f"{ZONE}-2"), is_done=_leads(f"{ZONE}-2")),
+    Operation(
+        "hand over to the best", 3, _ask("HandOver"), is_done=lambda w: w.leader != f"{ZONE}-0"
+    ),
+    Operation(
+        "replace the leader by task",
+        3,
+        _ask("ReplaceServer", server=f"{ZONE}-0"),
+        replaced=f"{ZONE}-0",
+        is_done=_replaced(f"{ZONE}-0"),
+    ),
+    Operation(
+        "replace the middle by task",
+        3,
+        _ask("ReplaceServer", server=f"{ZONE}-1"),
+        replaced=f"{ZONE}-1",
+        is_done=_replaced(f"{ZONE}-1"),
+    ),
+    Operation(
+        "replace the last by task",
+        3,
+        _ask("ReplaceServer", server=f"{ZONE}-2"),
+        replaced=f"{ZONE}-2",
+        is_done=_replaced(f"{ZONE}-2"),
+    ),
+    Operation(
+        "recover the quorum",
+        3,
+        _lose_most,
+        is_outage=True,
+        is_done=_founded(f"{ZONE}-1", kept=1),
+    ),
+    Operation(
+        "restore in place",
+        3,
+        _ask("Restore", location="s3://backups/zone.bck", confirm=True),
+        is_outage=True,
+        is_done=_founded(f"{ZONE}-0", kept=3),
+    ),
 )
 
 
-async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int = 0) -> bytes:
+async def prepare(
+    operation: Operation,
+    *,
+    ticks: int = 1,
+    controller_takes: int = 0,
+    kind: type[World] = World,
+) -> bytes:
     """The world right after the operation was started.
 
     Args:
         operation: which.
         ticks: how slow pods, claims and changes of the server set are.
         controller_takes: how slow the StatefulSet's controller is.
+        kind: of the world.
     """
-    world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
+    world = kind(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
     if operation.servers:
         world.declare(replicas=operation.servers, **DELETED)
-        for _ in range(UNDISTURBED_PASSES_MAX):
-            await world.run_pass()
-            world.step()
-        assert world.is_as_desired()
+        await _settle(world)
+    if operation.is_asleep:
+        world.declare(hibernated=True)
+        await _settle(world)
     operation.start(world)
     world.requests.clear()
     return pickle.dumps(world)
 
 
+async def _settle(world: World) -> None:
+    for _ in range(UNDISTURBED_PASSES_MAX):
+        await world.run_pass()
+        world.step()
+    assert world.is_as_desired()
+
+
 class Observer:
     """Looks at a world after each pass and each second."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, operation: Operation | None = None) -> None:
         self.world = world
+        self.operation = operation
         self.ids = {member.name: member.id for member in world.members}
         self.wanted = int(world.zone().spec.replicas)
+        self.is_asleep = False
 
     def look(self) -> None:
         """What must hold at any moment.
@@ -100,19 +201,24 @@ class Observer:
         Raises:
             ViolationError: it does not.
         """
-        world = self.world
-        if not world.members:
+        world, operation = self.world, self.operation
+        if not world.members or (operation is not None and operation.is_outage):
             return
-        if not world.has_quorum():
-            raise ViolationError("the quorum is lost")
         running = world.running()
         away = [member.name for member in world.members if member.name not in running]
-        if len(away) > 1:
-            raise ViolationError(f"more than one server is away: {', '.join(away)}")
+        # From the first word until all are awake again.
+        self.is_asleep = world.is_to_sleep() or (self.is_asleep and bool(away))
+        if not self.is_asleep:
+            if not world.has_quorum():
+                raise ViolationError("the quorum is lost")
+            if len(away) > 1:
+                raise ViolationError(f"more than one server is away: {', '.join(away)}")
         now = {member.name: member.id for member in world.members}
         for name, number in self.ids.items():
             ordinal = naming.server_ordinal(ZONE, name)
             assert ordinal is not None
+            if operation is not None and name == operation.replaced:
+                continue
             if ordinal < self.wanted and now.get(name) != number:
                 raise ViolationError(f"member {name} was lost")
         # Whoever was added meanwhile is a member like any other.
@@ -125,6 +231,7 @@ async def converge(
     *,
     outage: int = 0,
     before_pass: Callable[[World], None] = lambda _: None,
+    operation: Operation | None = None,
 ) -> int:
     """Run passes until all is as desired, then idle ones; how many the first took.
 
@@ -133,8 +240,10 @@ async def converge(
         passes_max: bound of the passes.
         outage: seconds until the next operator starts after one was cut off.
         before_pass: called before each.
+        operation: what was started, where it allows more than others do.
     """
-    observer = Observer(world)
+    observer = Observer(world, operation)
+    observer.is_asleep = not world.running()
     for passes in range(1, passes_max + 1):
         before_pass(world)
         outcome = None
@@ -161,8 +270,10 @@ def check_truth(world: World) -> None:
         raise ViolationError("pods of an older template are said to be of the present one")
 
 
-async def check_end(world: World) -> None:
+async def check_end(world: World, operation: Operation | None = None) -> None:
     """Nothing is left over, nothing is missing, and nothing is written any more."""
+    assert operation is None or operation.is_done(world), f"{world.leader} {world.foundings}"
+    assert all(task.status.outcome.status == "True" for task in world.tasks())
     wanted = world.zone().spec.replicas
     names = {f"{ZONE}-{ordinal}" for ordinal in range(wanted)}
     # The claim of a pod that is gone takes a moment more.
@@ -177,14 +288,20 @@ async def check_end(world: World) -> None:
     assert {member.name for member in world.voters()} == names
     assert len(world.members) == wanted
     assert world.zones_made == 1
-    assert set(world.objects) == _objects(names)
+    is_asleep = world.is_to_sleep()
+    objects = {key for key in world.objects if key[0] != naming.TASK_KIND}
+    assert objects == _objects(names, set() if is_asleep else names)
     assert set(world.disks) == names
+    assert all(disk.initialised for disk in world.disks.values())
+    if is_asleep:
+        assert world.zone().status.condition("Degraded").status == "False"
+        return
     _check_route(world)
     _check_pods(world)
     _check_status(world)
 
 
-def _objects(names: set[str]) -> set[tuple[str, str]]:
+def _objects(names: set[str], pods: set[str]) -> set[tuple[str, str]]:
     """All objects that there shall be."""
     return {
         (naming.KIND, ZONE),
@@ -201,7 +318,7 @@ def _objects(names: set[str]) -> set[tuple[str, str]]:
         ("EndpointSlice", "zone-leader"),
         ("PodDisruptionBudget", "zone"),
         ("StatefulSet", "zone"),
-        *(("Pod", name) for name in names),
+        *(("Pod", name) for name in pods),
         *(("PersistentVolumeClaim", f"data-{name}") for name in names),
     }
 
@@ -249,6 +366,7 @@ def _check_status(world: World) -> None:
         "ConfigInSync": "True",
         "BackupReady": "Unknown",
         "Paused": "False",
+        "Hibernated": "False",
     }
     assert status.observed_generation == zone.metadata.generation
     assert (status.replicas, status.leader) == (zone.spec.replicas, world.leader)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from operator_cluster import NAMESPACE, ZONE, Cluster, Disk, ViolationError
 
 from onezone_operator import naming
 from onezone_operator.errors import ZoneRefused, ZoneUnreachable
 from onezone_operator.models.observed import Member, ServerReport
+
+BACKUP_COMMIT = 5
+"""The last entry in the backup that a zone is restored from."""
 
 
 @dataclass
@@ -39,6 +44,11 @@ class Servers(Cluster):
     """Ticks until a change of the server set is committed."""
     is_late: bool = False
     """The call arrives long after it was made."""
+    hand_overs: int = 0
+    foundings: list[str] = field(default_factory=list)
+    """Who founded the zone anew."""
+    replaced: set[str] = field(default_factory=set)
+    """Servers whose volume was deleted by the operator."""
     _unsettled: int = 0
     _leading_pod: str = ""
     _ids: int = 0
@@ -66,6 +76,8 @@ class Servers(Cluster):
         for name in sorted(self.running()):
             disk = self.disks[name]
             pod = self.objects[("Pod", name)]
+            if pod["founding"]:
+                self._prepare(name, disk, json.loads(pod["founding"]))
             if disk.initialised or pod["bootstrap"] != name:
                 continue
             authority = self.objects[("Secret", naming.authority_secret_name(ZONE))]
@@ -76,6 +88,32 @@ class Servers(Cluster):
             if self.zones_made > 1:
                 raise ViolationError("a second zone was made")
             self.members = [self._new_member(name, voter=True)]
+
+    def _prepare(self, name: str, disk: Disk, founding: dict[str, Any]) -> None:
+        """What ``onedb prepare`` does in front of a server."""
+        if disk.founded == founding["id"]:
+            return
+        before, disk.founded = disk.commit, founding["id"]
+        if disk.initialised:
+            disk.put_aside.append(before)
+        source = founding["source"]
+        if name != founding["server"]:
+            disk.initialised, disk.commit = False, 0
+            return
+        if source is None and not disk.initialised:
+            raise ViolationError(f"{name} founds the zone with no database")
+        if source is not None:
+            authority = self.objects[("Secret", naming.authority_secret_name(ZONE))]
+            disk.zone_uuid = authority["metadata"]["annotations"][naming.UUID_ANNOTATION]
+            disk.initialised, disk.commit = True, BACKUP_COMMIT
+        others = {each for each in self.running() if each != name}
+        if any(self.disks[each].founded != founding["id"] for each in others):
+            # They start in the order of their names, so that only later ones may be left.
+            assert all(each > name for each in others if self.disks[each].founded != disk.founded)
+        self.foundings.append(name)
+        self.commit = disk.commit
+        self.members = [self._new_member(name, voter=True)]
+        self.leader = None
 
     def run_raft(self) -> None:
         """Elect, replicate, and let learners vote that have caught up."""
@@ -169,6 +207,26 @@ class Servers(Cluster):
         self._unsettled = self.commit_takes
         self._end()
 
+    async def transfer_leadership(self, address: str, session: str, *, server_id: int) -> int:
+        self._begin(f"hand over to {server_id}", writes=True)
+        self._check_call(address, session)
+        heirs = [
+            m
+            for m in self.voters()
+            if m.name in self.running() and self._has(m) and server_id in {-1, m.id}
+        ]
+        heirs = [m for m in heirs if m.name != self.leader or m.id == server_id]
+        if not heirs:
+            raise ZoneRefused(f"Server {server_id} is not a member of this zone")
+        if heirs[0].name != self.leader:
+            self.leader, self.term = heirs[0].name, self.term + 1
+            self._leading_pod = self._uid(self.leader)
+            self.hand_overs += 1
+            if self.hook_works:
+                self._write_route()
+        self._end()
+        return heirs[0].id
+
     def _refuse(self, reason: str) -> None:
         """The zone refuses this; an operator that looks first does not even ask."""
         if self.is_late:
@@ -193,10 +251,36 @@ class Servers(Cluster):
         """A pod may go only when its server is no member any more."""
         live = self.objects.get(("StatefulSet", ZONE))
         before = live["spec"]["replicas"] if live is not None else 0
+        if self.is_confirmed() and replicas == 0:
+            assert live is not None
+            policy = live["spec"]["persistentVolumeClaimRetentionPolicy"]
+            if policy["whenScaled"] != "Retain":
+                raise ViolationError("the volumes go with their pods")
+            return
+        if self.objects[(naming.KIND, ZONE)]["spec"].get("hibernated"):
+            if replicas < before - 1 and not self.is_late:
+                raise ViolationError(f"hibernating, {before} pods became {replicas} at once")
+            return
         for member in self.members:
             ordinal = naming.server_ordinal(ZONE, member.name)
             if ordinal is not None and replicas <= ordinal < before:
                 raise ViolationError(f"the pod of member {member.name} was taken")
+
+    def is_confirmed(self) -> bool:
+        """Whether a user wants the zone to begin anew."""
+        return any(
+            live["spec"].get("confirm")
+            for (kind, _), live in self.objects.items()
+            if kind == naming.TASK_KIND
+        )
+
+    def check_delete_claim(self, name: str) -> None:
+        if any(member.name == name for member in self.members):
+            raise ViolationError(f"the volume of member {name} is deleted")
+        tasks = [live for (kind, _), live in self.objects.items() if kind == naming.TASK_KIND]
+        if not any(live["spec"].get("server") == name for live in tasks):
+            raise ViolationError(f"nobody asked to replace {name}")
+        self.replaced.add(name)
 
     def check_delete(self, name: str) -> None:
         takes_part = name in self.running()
@@ -218,6 +302,8 @@ class Servers(Cluster):
             term=self.term if knows else 0,
             leader_id=ids.get(self.leader or "") if knows else None,
             commit=10 if knows else 0,
+            log_index=disk.commit,
+            log_term=self.term if knows else 0,
             serving=is_leader,
             initialised=knows,
             configuration_committed=not self._unsettled,

@@ -23,6 +23,7 @@ from onezone_operator.config import Settings
 from onezone_operator.errors import OperatorError
 from onezone_operator.handlers.reconciler import Outcome, Reconciler
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.resources.metadata import digest
 
 __all__ = ["NAMESPACE", "ZONE", "Wire", "World"]
@@ -83,6 +84,21 @@ class World(Servers):
         live["spec"] = {**live["spec"], **spec}
         self.touch(live)
 
+    def ask(self, task: str, **spec: Any) -> None:
+        """Create a OneZoneTask."""
+        self.put(naming.TASK_KIND, task, {"spec": {"zoneRef": {"name": ZONE}, **spec}})
+
+    def confirm(self, task: str) -> None:
+        live = self.objects[(naming.TASK_KIND, task)]
+        live["spec"]["confirm"] = True
+        self.touch(live)
+
+    def task(self, name: str) -> OneZoneTask:
+        return OneZoneTask.model_validate(self.objects[(naming.TASK_KIND, name)])
+
+    def tasks(self) -> list[OneZoneTask]:
+        return [self.task(name) for kind, name in self.objects if kind == naming.TASK_KIND]
+
     def zone(self) -> OneZone:
         return OneZone.model_validate(self.objects[(naming.KIND, ZONE)])
 
@@ -113,8 +129,12 @@ class World(Servers):
         status = live.get("status") or {}
         if status.get("observedGeneration") != live["metadata"]["generation"]:
             return False
-        ready = next(each for each in status["conditions"] if each["type"] == "Ready")
-        return status["plan"]["step"] == "Nothing" and ready["status"] == "True"
+        kind = "Hibernated" if self.is_to_sleep() else "Ready"
+        told = next(each for each in status["conditions"] if each["type"] == kind)
+        return status["plan"]["step"] == "Nothing" and told["status"] == "True"
+
+    def is_to_sleep(self) -> bool:
+        return bool(self.objects[(naming.KIND, ZONE)]["spec"].get("hibernated"))
 
     def says_in_sync(self) -> bool:
         """Whether the status tells that every pod runs the present template."""
@@ -138,11 +158,13 @@ class World(Servers):
         """Whether it is carried out: members, pods and the template that they were made of."""
         wanted = self.objects[(naming.KIND, ZONE)]["spec"]["replicas"]
         names = {f"{ZONE}-{ordinal}" for ordinal in range(wanted)}
+        pods = set() if self.is_to_sleep() else names
         return (
             {member.name for member in self.voters()} == names
             and len(self.members) == wanted
-            and {name for kind, name in self.objects if kind == "Pod"} == names
+            and {name for kind, name in self.objects if kind == "Pod"} == pods
             and self.is_in_sync()
+            and all(task.is_finished for task in self.tasks())
         )
 
     def is_as_desired(self) -> bool:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from onezone_operator.cli import main
-from onezone_operator.models.crd import FILE_NAME, build_crd, render_crd
+from onezone_operator.models.crd import DEFINITIONS, FILE_NAME, TASK, build_crd, render_crd
 from onezone_operator.models.onezone import OneZoneSpec
 from onezone_operator.naming import RBAC_RULES
 
@@ -18,8 +18,11 @@ ROOT = Path(__file__).parents[2]
 REFUSED = yaml.safe_load((Path(__file__).parent / "data" / "refused.yaml").read_text())
 
 
-def schema():
-    return build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+def schema(definition=DEFINITIONS[0]):
+    return build_crd(definition)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+every_kind = pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda each: each.kind)
 
 
 def walk(node, path=""):
@@ -31,16 +34,20 @@ def walk(node, path=""):
             yield from walk(node[key], f"{path}[]")
 
 
-def test_file_is_what_the_models_say():
-    assert (ROOT / "crds" / FILE_NAME).read_text() == render_crd(), "run: onezone-operator crds"
+@every_kind
+def test_file_is_what_the_models_say(definition):
+    text = (ROOT / "crds" / definition.file_name).read_text()
+    assert text == render_crd(definition), "run: onezone-operator crds"
 
 
-def test_rendered_text_is_the_crd():
-    assert yaml.safe_load(render_crd()) == build_crd()
+@every_kind
+def test_rendered_text_is_the_crd(definition):
+    assert yaml.safe_load(render_crd(definition)) == build_crd(definition)
 
 
-def test_schema_is_structural():
-    for path, node in walk(schema()):
+@every_kind
+def test_schema_is_structural(definition):
+    for path, node in walk(schema(definition)):
         assert "$ref" not in node, path
         assert "title" not in node, path
         assert "type" in node or node.get("x-kubernetes-int-or-string"), path
@@ -48,16 +55,18 @@ def test_schema_is_structural():
             assert node.get("x-kubernetes-int-or-string"), path
 
 
-def test_every_field_is_described_and_every_rule_has_a_message():
-    for path, node in walk(schema()["properties"]["spec"], "spec"):
+@every_kind
+def test_every_field_is_described_and_every_rule_has_a_message(definition):
+    for path, node in walk(schema(definition)["properties"]["spec"], "spec"):
         if not path.endswith("[]"):
             assert node.get("description"), path
         for rule in node.get("x-kubernetes-validations", []):
             assert rule["message"], path
 
 
-def test_status_has_no_defaults():
-    for path, node in walk(schema()["properties"]["status"]):
+@every_kind
+def test_status_has_no_defaults(definition):
+    for path, node in walk(schema(definition)["properties"]["status"]):
         assert "default" not in node, path
 
 
@@ -66,9 +75,25 @@ def test_defaults_of_the_schema_are_those_of_the_model():
     assert OneZoneSpec.model_validate(spec["default"]) == OneZoneSpec()
 
 
-def test_names_in_the_schema_are_those_of_the_model():
-    names = {field.alias for field in OneZoneSpec.model_fields.values()}
-    assert set(schema()["properties"]["spec"]["properties"]) == names
+@every_kind
+def test_names_in_the_schema_are_those_of_the_model(definition):
+    for section, model in (("spec", definition.spec), ("status", definition.status)):
+        names = {field.alias for field in model.model_fields.values()}
+        assert set(schema(definition)["properties"][section]["properties"]) == names
+
+
+def test_a_spec_that_must_be_given_has_no_default():
+    tasks = schema(TASK)
+    assert tasks["required"] == ["spec"]
+    assert tasks["properties"]["spec"]["required"] == ["zoneRef", "type"]
+    assert "default" not in tasks["properties"]["spec"]
+
+
+def test_only_confirm_of_a_task_can_be_changed():
+    spec = schema(TASK)["properties"]["spec"]
+    rules = " ".join(each["rule"] for each in spec["x-kubernetes-validations"])
+    for name in spec["properties"]:
+        assert (f"self.{name} == oldSelf.{name}" in rules) == (name != "confirm"), name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import logging
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import structlog
@@ -35,8 +35,11 @@ from onezone_operator.errors import OperatorError
 from onezone_operator.handlers import reconciler
 from onezone_operator.reconcile import plan
 from onezone_operator.reconcile.steps import (
+    ApplyObjects,
+    DeleteVolume,
     Nothing,
     RecordBootstrap,
+    RegisterMember,
     RemoveMember,
     RepairRoute,
     SetReplicas,
@@ -66,6 +69,7 @@ def quiet():
 class Course:
     """An undisturbed run, with the world before each pass."""
 
+    operation: Operation
     passes: int = 0
     requests: list[str] = field(default_factory=list)
     before_pass: list[tuple[int, bytes]] = field(default_factory=list)
@@ -78,15 +82,16 @@ class Course:
 
 
 async def run_undisturbed(operation: Operation) -> Course:
-    course = Course()
+    course = Course(operation)
     world = pickle.loads(await prepare(operation))
     course.passes = await converge(
         world,
         UNDISTURBED_PASSES_MAX,
+        operation=operation,
         before_pass=lambda now: course.before_pass.append((len(now.requests), pickle.dumps(now))),
     )
     course.requests = list(world.requests)
-    await check_end(world)
+    await check_end(world, operation)
     return course
 
 
@@ -96,9 +101,9 @@ async def run_killed(course: Course, call: int, moment: str, outage: int) -> int
     setattr(world, f"cut_{moment}", call)
     bound = course.passes + RECOVERY_PASSES_MAX - before
     try:
-        passes = await converge(world, bound, outage=outage)
+        passes = await converge(world, bound, outage=outage, operation=course.operation)
         assert world.cuts == 1, "the operator was to be killed, and was not"
-        await check_end(world)
+        await check_end(world, course.operation)
     except AssertionError as error:
         request = course.requests[call - 1]
         text = f"killed {moment} call {call} ({request}), then {outage} s without operator: {error}"
@@ -137,8 +142,9 @@ async def run_late(course: Course, call: int, delay: int) -> None:
         world.step()
     try:
         await wire.deliver()
-        await converge(world, course.passes + RECOVERY_PASSES_MAX + REPAIR_PASSES_MAX - before)
-        await check_end(world)
+        bound = course.passes + RECOVERY_PASSES_MAX + REPAIR_PASSES_MAX - before
+        await converge(world, bound, operation=course.operation)
+        await check_end(world, course.operation)
     except AssertionError as error:
         request = course.requests[call - 1]
         text = f"call {call} ({request}) arrived {delay} passes late: {error}"
@@ -174,6 +180,35 @@ def _leaves_the_route(step: Step) -> Step:
     return Nothing("AsDesired", "") if isinstance(step, RepairRoute) else step
 
 
+def _keeps_the_volume(step: Step) -> Step:
+    """Thinks that a server which is no member is as good as new."""
+    if not isinstance(step, DeleteVolume):
+        return step
+    host = f"{step.server}.{ZONE}-servers.front.svc"
+    return RegisterMember(step.server, f"http://{host}:2633/RPC2", f"{host}:2635", step.leader)
+
+
+def _takes_the_volume_first(step: Step) -> Step:
+    if isinstance(step, RemoveMember):
+        return DeleteVolume(step.server, f"data-{step.server}", "", None, step.leader)
+    return step
+
+
+def _lets_the_volumes_go(step: Step) -> Step:
+    """Stops the pods under a policy by which their claims go with them."""
+    if not isinstance(step, SetReplicas) or step.after:
+        return step
+    policy = {"whenDeleted": "Retain", "whenScaled": "Delete"}
+    spec = {**step.manifest["spec"], "persistentVolumeClaimRetentionPolicy": policy}
+    return replace(step, manifest={**step.manifest, "spec": spec})
+
+
+def _forgets_who_founded(step: Step) -> Step:
+    if isinstance(step, ApplyObjects) and "has begun it" in " ".join(step.reasons):
+        return Nothing("AsDesired", "")
+    return step
+
+
 def _writes_at_rest(step: Step) -> Step:
     return RecordBootstrap("") if isinstance(step, Nothing) else step
 
@@ -185,6 +220,10 @@ def _writes_at_rest(step: Step) -> Step:
         ("shrink 3 to 1", _leaves_the_pod),
         ("repair the route", _leaves_the_route),
         ("grow 1 to 3", _writes_at_rest),
+        ("replace the middle by task", _keeps_the_volume),
+        ("replace the middle by task", _takes_the_volume_first),
+        ("recover the quorum", _lets_the_volumes_go),
+        ("restore in place", _forgets_who_founded),
     ],
 )
 async def test_mistakes_are_noticed(monkeypatch, name, mistake):
@@ -192,8 +231,13 @@ async def test_mistakes_are_noticed(monkeypatch, name, mistake):
     operation = next(each for each in OPERATIONS if each.name == name)
     world = pickle.loads(await prepare(operation))
     monkeypatch.setattr(reconciler, "plan", lambda *args, **kinds: mistake(plan(*args, **kinds)))
+
+    async def run() -> None:
+        await converge(world, UNDISTURBED_PASSES_MAX, operation=operation)
+        await check_end(world, operation)
+
     with pytest.raises(AssertionError):
-        await converge(world, UNDISTURBED_PASSES_MAX)
+        await run()
 
 
 @functools.cache
@@ -225,7 +269,7 @@ def test_killed_twice(*, operation, ticks, controller_takes, first, second, outa
 
     async def run() -> None:
         bound = UNDISTURBED_PASSES_MAX + 2 * RECOVERY_PASSES_MAX
-        await converge(world, bound, outage=outage, before_pass=kill_again)
-        await check_end(world)
+        await converge(world, bound, outage=outage, before_pass=kill_again, operation=operation)
+        await check_end(world, operation)
 
     asyncio.run(run())

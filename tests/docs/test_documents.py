@@ -71,6 +71,14 @@ def test_links_lead_somewhere(path: Path):
             assert (path.parent / target).exists(), f"{ident(path)}: {target}"
 
 
+def test_every_page_is_in_the_index():
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target).resolve() for target, _ in LINK.findall(index.read_text())}
+    pages_of = {path for path in PAGES if ROOT / "docs" in path.parents and path != index}
+    runbooks = {path for path in pages_of if path.parent.name == "runbooks"}
+    assert pages_of - runbooks <= linked
+
+
 @pytest.mark.parametrize("path", PAGES, ids=ident)
 def test_commands_exist(path: Path):
     for line in commands(path):
@@ -109,6 +117,12 @@ def test_reference_is_up_to_date():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_label_and_annotation_is_explained():
+    rows = [line for line in pages.build_labels().splitlines() if line.startswith("| `onezone.dev")]
+    assert len(rows) > 1
+    assert [row for row in rows if row.endswith("|  |")] == []
 
 
 def test_notes_of_the_chart_declare_a_zone_that_is_valid():

@@ -31,6 +31,10 @@ NODE_LOSS = 45
 """The same when the leader's node is gone: connections hang instead of being refused, and a client
 notices only when it gives up."""
 
+HAND_OVER = 5
+"""The longest time without an acknowledged write around a hand-over that a task asked for: a call
+that comes before the leader Service has followed is sent on."""
+
 ROUTE = 60
 """The leader Service's slice names the leader that the zone has."""
 

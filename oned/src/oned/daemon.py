@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from oned import pki
+from oned import founding, pki, tls
 from oned.api.server import ApiServer
 from oned.config import Config, Environment
 from oned.errors import (
@@ -28,7 +28,7 @@ from oned.errors import (
 from oned.hooks.runner import HookRunner
 from oned.node import Node, Observers, Settings
 from oned.raft.machine import Options
-from oned.raft.types import Configuration, Member, ServerId
+from oned.raft.types import Configuration, ServerId
 from oned.state.bootstrap import bootstrap_change
 from oned.storage.store import Store
 from oned.telemetry import logs
@@ -116,36 +116,15 @@ async def _open(config: Config, environment: Environment) -> Store:
             _log.error("the database is put aside", error=str(error), path=str(aside))
 
 
-def _credentials(environment: Environment) -> tuple[str, str]:
-    path = environment.auth_file
-    try:
-        name, colon, password = path.read_text().strip().partition(":")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}. A new zone needs oneadmin's credentials there: "
-            f"echo oneadmin:PASSWORD > {path}"
-        ) from error
-    if not (name and colon and password):
-        raise ConfigError(f"{path} must hold one line, oneadmin:PASSWORD")
-    return name, password
-
-
 def _bootstrap(store: Store, config: Config, environment: Environment, *, zone_uuid: str) -> None:
     """Make a zone: with this server as its only voter, or solo with no server at all."""
     solo = config.federation.solo
     server = None
     if not solo:
-        server = Member(
-            SEED,
-            environment.server_name,
-            environment.server_endpoint,
-            environment.server_peer,
-            disk=store.facts.disk,
-            voter=True,
-        )
+        server = founding.member(store, environment, SEED)
     password = secrets.token_hex(16)
     change = bootstrap_change(
-        oneadmin=_credentials(environment),
+        oneadmin=founding.read_credentials(environment.auth_file),
         serveradmin_password=password,
         zone_endpoint=config.federation.master_oned or environment.zone_endpoint,
         server=server,
@@ -191,6 +170,8 @@ def _settle_identity(
     if not facts.initialised:
         if config.federation.solo:
             _bootstrap(store, config, environment, zone_uuid="")
+        elif environment.may_bootstrap and founding.is_founded(environment):
+            _log.warning("the zone was founded on another server, and has to send its copy")
         elif environment.may_bootstrap and zone_uuid is not None:
             _bootstrap(store, config, environment, zone_uuid=zone_uuid)
         return
@@ -264,6 +245,10 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
             "term": node.core.term,
         }
     )
+    certificates = [peers.certificates] if peers else []
+    api_certificates = _api_certificates(config)
+    if api_certificates is not None:
+        certificates.append(api_certificates)
     metrics = Metrics(environment.server_name)
     hooks = HookRunner(
         leader=config.leader_hook,
@@ -284,12 +269,31 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
     admin = AdminServer(
         config.admin.listen_address,
         config.admin.port,
-        node.report,
+        lambda: {
+            **node.report(),
+            "certificates": {each.which: each.report() for each in certificates},
+        },
         metrics,
         lambda: not node.failed.done() and node.database == "ok",
     )
-    api = ApiServer(node, config, requests=metrics.call)
+    api = ApiServer(
+        node,
+        config,
+        requests=metrics.call,
+        backup=metrics.backup,
+        certificates=api_certificates,
+    )
     return _Parts(store, node, peers, api, admin, hooks)
+
+
+def _api_certificates(config: Config) -> tls.Certificates | None:
+    files = config.api_tls
+    if files is None:
+        return None
+    watched = (files.certificate, files.key, *((files.authority,) if files.authority else ()))
+    return tls.Certificates(
+        "api", watched, lambda: tls.load_api(files.certificate, files.key, files.authority)
+    )
 
 
 async def _serve(config: Config, environment: Environment) -> int:

@@ -1,8 +1,9 @@
-"""A zone's certificate authority, the certificates of its servers and the TLS between them.
+"""A zone's certificate authority, and the certificates of its servers.
 
-``oned.transport`` builds its contexts here and asks here who is at the other end; ``oned pki``
-and a local zone issue certificates here. The operator issues the same certificates with its own
-code: the contract is the URI in the certificate and the file names, in ARCHITECTURE.md.
+``oned.tls`` reads certificates here, ``oned.transport`` asks here who is at the other end, and
+``oned pki`` and a local zone issue certificates here. The operator issues the same certificates
+with its own code: the contract is the URI in the certificate and the file names
+(ARCHITECTURE.md).
 
 Why no host names are checked: a server is reached at addresses that change (a pod's, a
 forwarded port's) while it stays the same server. Its identity is
@@ -18,7 +19,6 @@ import ipaddress
 import os
 import re
 import secrets
-import ssl
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -40,12 +40,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Authority",
     "PeerIdentity",
-    "client_context",
     "create_authority",
+    "fingerprint",
     "identity",
+    "issue_api",
     "issue_server",
     "load_authority",
-    "server_context",
+    "read_authorities",
+    "read_server",
     "verify",
 ]
 
@@ -56,6 +58,10 @@ AUTHORITY_DAYS = 3650
 """Ten years: replacing an authority means touching every server of the zone."""
 
 SERVER_DAYS = 730
+API_DAYS = 365
+
+API_CERTIFICATE = "tls.crt"
+API_KEY = "tls.key"
 
 BACKDATED = timedelta(hours=1)
 """Certificates begin in the past, so that a server whose clock is behind accepts a new one."""
@@ -191,14 +197,62 @@ def issue_server(
         x509.UniformResourceIdentifier(str(PeerIdentity(authority.zone_uuid, name)))
     ]
     names.extend(_general_name(host) for host in dict.fromkeys(hosts))
-    ours = directory / AUTHORITY_CERTIFICATE
-    if ours.exists() and _load_certificate(ours) != authority.certificate:
-        raise PeerError(f"{ours} is another authority's: choose another directory")
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    issued = _issue(authority, name, names, usages, days)
+    path = directory / f"{name}.crt"
+    _place(authority, directory, issued, path, directory / f"{name}.key")
+    return path
+
+
+def issue_api(
+    authority: Authority, *, hosts: Sequence[str], directory: Path, days: int = API_DAYS
+) -> Path:
+    """Make ``tls.crt``, ``tls.key`` (mode 0600) and a copy of ``ca.crt`` for the API's port.
+
+    It names no server of the zone and is good for listening only: whoever holds its key can
+    neither join the zone nor call a server's peer port.
+
+    Args:
+        authority: of the zone.
+        hosts: DNS names and addresses in the URLs that clients use; at least one.
+        directory: made when absent.
+        days: validity; never beyond the authority's own.
+
+    Returns:
+        The path of the certificate.
+
+    Raises:
+        PeerError: a host or number is unusable, or the directory belongs to another authority;
+            nothing was changed.
+    """
+    if not hosts:
+        raise PeerError("a certificate of the API names at least one host")
+    if days < 1:
+        raise PeerError(f"a certificate is valid for at least 1 day, not {days}")
+    names = [_general_name(host) for host in dict.fromkeys(hosts)]
+    issued = _issue(authority, hosts[0], names, [ExtendedKeyUsageOID.SERVER_AUTH], days)
+    path = directory / API_CERTIFICATE
+    _place(authority, directory, issued, path, directory / API_KEY)
+    return path
+
+
+_Issued = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+
+
+def _issue(
+    authority: Authority,
+    subject: str,
+    names: Sequence[x509.GeneralName],
+    usages: Sequence[x509.ObjectIdentifier],
+    days: int,
+) -> _Issued:
     key = ec.generate_private_key(ec.SECP256R1())
     start, end = _validity(days)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX])]))
+        .subject_name(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:_COMMON_NAME_MAX])])
+        )
         .issuer_name(authority.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -206,12 +260,7 @@ def issue_server(
         .not_valid_after(min(end, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-            ),
-            critical=False,
-        )
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
@@ -220,12 +269,21 @@ def issue_server(
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
+    return certificate, key
+
+
+def _place(
+    authority: Authority, directory: Path, issued: _Issued, certificate_path: Path, key_path: Path
+) -> None:
+    """Put certificate and key in place; between the two a reader finds a pair that does not fit."""
+    certificate, key = issued
+    ours = directory / AUTHORITY_CERTIFICATE
+    if ours.exists() and authority.certificate not in _load_certificates(ours):
+        raise PeerError(f"{ours} is another authority's: choose another directory")
     if not ours.exists():
         _write(ours, authority.certificate_pem, _PUBLIC)
-    _write(directory / f"{name}.key", _key_pem(key), _PRIVATE)
-    path = directory / f"{name}.crt"
-    _write(path, certificate.public_bytes(serialization.Encoding.PEM), _PUBLIC)
-    return path
+    _write(key_path, _key_pem(key), _PRIVATE)
+    _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), _PUBLIC)
 
 
 def identity(certificate: Path | Mapping[str, Any]) -> PeerIdentity:
@@ -278,64 +336,54 @@ def verify(
     return peer
 
 
-def server_context(directory: Path, name: str) -> ssl.SSLContext:
-    """TLS 1.3 of the listening end; whoever connects must show a certificate of the authority.
+def read_authorities(path: Path) -> tuple[x509.Certificate, ...]:
+    """The authorities in a PEM file: one, or an old and a new one while they change.
+
+    Raises:
+        PeerError: the file is missing, or holds none.
+    """
+    return _load_certificates(path)
+
+
+def read_server(
+    certificate_path: Path, key_path: Path, authority_path: Path, name: str
+) -> tuple[x509.Certificate, PeerIdentity]:
+    """A server's own certificate, and whom it speaks for, once all of its files fit each other.
+
+    What is wrong is told here, where a handshake would only send a short alert to the other end.
 
     Raises:
         PeerError: a file is missing, expired or does not fit the others.
     """
-    return _context(ssl.PROTOCOL_TLS_SERVER, directory, name)
-
-
-def client_context(directory: Path, name: str) -> ssl.SSLContext:
-    """TLS 1.3 of the connecting end, with the same certificate and the same demands.
-
-    Raises:
-        PeerError: a file is missing, expired or does not fit the others.
-    """
-    return _context(ssl.PROTOCOL_TLS_CLIENT, directory, name)
-
-
-def _context(protocol: int, directory: Path, name: str) -> ssl.SSLContext:
-    certificate_path = directory / f"{name}.crt"
-    key_path = directory / f"{name}.key"
-    authority_path = directory / AUTHORITY_CERTIFICATE
-    _check_files(certificate_path, key_path, authority_path, name)
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False  # the identity is the URI, see the module's docstring
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_verify_locations(cafile=str(authority_path))
-        context.load_cert_chain(str(certificate_path), str(key_path), password=_no_password)
-    except (OSError, ssl.SSLError) as error:
-        raise PeerError(f"{certificate_path} and {key_path} are unusable: {error}") from error
-    return context
-
-
-def _check_files(certificate_path: Path, key_path: Path, authority_path: Path, name: str) -> None:
-    """Find at start what a handshake would only report as a short alert to the other end."""
-    authority = _load_certificate(authority_path)
+    authorities = _load_certificates(authority_path)
     certificate = _load_certificate(certificate_path)
     peer = identity(certificate_path)
     if peer.name != name:
         raise PeerError(f"{certificate_path} is of server {peer.name}, not of {name}")
-    for path, each in ((authority_path, authority), (certificate_path, certificate)):
-        if each.not_valid_after_utc <= datetime.now(UTC):
-            raise PeerError(f"{path} expired at {each.not_valid_after_utc}: issue a new one")
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    issuer = next((each for each in authorities if _has_issued(each, certificate)), None)
+    if issuer is None:
         raise PeerError(
             f"{certificate_path} was not issued by {authority_path}: both must be of one zone"
-        ) from error
+        )
+    for path, each in ((authority_path, issuer), (certificate_path, certificate)):
+        if each.not_valid_after_utc <= datetime.now(UTC):
+            raise PeerError(f"{path} expired at {each.not_valid_after_utc}: issue a new one")
     if _load_key(key_path).public_key() != certificate.public_key():
         raise PeerError(f"{key_path} is not the key of {certificate_path}")
+    return certificate, peer
 
 
-def _no_password() -> str:
-    # Without a callback OpenSSL would ask on the terminal, and a daemon would hang there.
-    raise PeerError("the private key is encrypted: store it unencrypted with mode 0600")
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate, in hexadecimal digits."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def _has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _zone_uuid(text: str) -> str:
@@ -408,8 +456,12 @@ def _parse_uri(uri: str) -> tuple[str, str] | None:
 
 
 def _load_certificate(path: Path) -> x509.Certificate:
+    return _load_certificates(path)[0]
+
+
+def _load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
     except FileNotFoundError as error:
         raise PeerError(f"{path} is missing: make it with oned pki") from error
     except OSError as error:

@@ -18,6 +18,7 @@ from oned.config import Config
 from oned.errors import NotLeader, Rejected
 from oned.raft.types import (
     Configuration,
+    Follower,
     Index,
     Member,
     RaftStatus,
@@ -59,7 +60,9 @@ class Database:
         self.barriers = 0
         self.error: Exception | None = None
         self.resets: list[int] = []
-        self.successor = False
+        self.can_hand_over = False
+        self.elected: ServerId | None = None
+        self.followers: dict[ServerId, Follower] = {}
 
     @property
     def reader(self) -> Database:
@@ -113,9 +116,16 @@ class Database:
             raise NotLeader("no leader")
 
     async def transfer_leadership(self, to=None) -> bool:
-        if self.successor:
-            self.follow(ServerId(1))
-        return self.successor
+        if self.can_hand_over:
+            self.follow(self.elected if self.elected is not None else to or ServerId(1))
+        return self.can_hand_over
+
+    def successor(self):
+        ranks = [(-follower.lag, server) for server, follower in self.followers.items()]
+        return max(ranks)[1] if ranks else None
+
+    def follower(self, server_id):
+        return self.followers.get(server_id)
 
     async def reset_server(self, server_id) -> None:
         self.resets.append(server_id)

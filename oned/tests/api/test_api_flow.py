@@ -157,7 +157,7 @@ async def test_a_leader_hands_over_before_it_is_deleted(zone):
     (leader, database), (_, successor) = zone
     for each in (database, successor):
         each.apply(zone_with_two_servers(each))
-    database.successor = True
+    database.can_hand_over = True
     successor.state = successor.state._replace(
         role=Role.LEADER, term=successor.state.term + 1, leader_id=ServerId(1)
     )

@@ -209,6 +209,14 @@ def test_server_by_id_or_name(zone, run, command, method, message, server):  # n
     assert run(onezone, command, "0", server).out == ""
 
 
+@pytest.mark.parametrize(("words", "sent"), [(["server-0"], 0), (["0"], 0), ([], -1)])
+def test_server_promote_says_who_leads(zone, run, words, sent):
+    zone.answers["one.zone.transferleader"] = 2
+    result = run(onezone, "server-promote", "0", *words)
+    assert (result.code, result.out, result.err) == (0, "Server 2 leads zone 0.\n", "")
+    assert zone.calls[-1] == ("one.zone.transferleader", "oneadmin:secret", 0, sent)
+
+
 def test_unknown_server_name(zone, run):
     result = run(onezone, "server-del", "0", "nope")
     assert (result.code, result.err) == (255, "Server nope not found in zone 0.\n")

@@ -39,7 +39,9 @@ def test_shipped_file_states_exactly_the_defaults():
 
 
 def test_shipped_file_gives_every_attribute():
-    uncommented = re.sub(r"\n#(RAFT_|  (COMMAND|ARGUMENTS) )", r"\n\1", default_text())
+    uncommented = re.sub(
+        r"\n#(RAFT_|API_TLS|  (COMMAND|ARGUMENTS|CERTIFICATE|KEY|CA) )", r"\n\1", default_text()
+    )
     given = Template.parse(uncommented)
 
     def names(settings):

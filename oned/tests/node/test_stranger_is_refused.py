@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from zone_of_nodes import attributes, running_zone
 
-from oned import pki
+from oned import pki, tls
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +18,7 @@ async def test_certificate_of_another_authority_opens_nothing(tmp_path, uuid):
         other = pki.create_authority(tmp_path / "other", same)
         pki.issue_server(other, "server-1", hosts=["127.0.0.1"], directory=tmp_path / "stranger")
         before = attributes(await zone.leader())
-        context = pki.client_context(tmp_path / "stranger", "server-1")
+        context = tls.load_peer(tmp_path / "stranger", "server-1").client
         address = f"https://127.0.0.1:{zone.ports['server-0']}"
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientError):

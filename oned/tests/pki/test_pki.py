@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from oned import pki
+from oned import pki, tls
 from oned.errors import PeerError
 
 
@@ -37,7 +37,7 @@ def shake(server: ssl.SSLContext, client: ssl.SSLContext):
 
 
 def contexts(directory, server="zone-0", client="zone-1"):
-    return pki.server_context(directory, server), pki.client_context(directory, client)
+    return tls.load_peer(directory, server).server, tls.load_peer(directory, client).client
 
 
 def test_two_servers_of_a_zone_know_each_other(tmp_path, authority):
@@ -59,8 +59,8 @@ def test_certificate_of_another_authority_is_refused(tmp_path, authority):
     pki.issue_server(impostor, "zone-1", hosts=[], directory=tmp_path / "theirs")
     with pytest.raises(ssl.SSLCertVerificationError):
         shake(
-            pki.server_context(tmp_path / "ours", "zone-0"),
-            pki.client_context(tmp_path / "theirs", "zone-1"),
+            tls.load_peer(tmp_path / "ours", "zone-0").server,
+            tls.load_peer(tmp_path / "theirs", "zone-1").client,
         )
 
 
@@ -70,7 +70,7 @@ def test_client_without_certificate_is_refused(tmp_path, authority):
     bare.check_hostname = False
     bare.load_verify_locations(tmp_path / "ca.crt")
     with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
-        shake(pki.server_context(tmp_path, "zone-0"), bare)
+        shake(tls.load_peer(tmp_path, "zone-0").server, bare)
 
 
 def test_older_tls_is_refused(tmp_path, authority):
@@ -154,7 +154,7 @@ def test_renewed_certificate_replaces_the_old_one(tmp_path, authority):
     before = path.read_bytes()
     pki.issue_server(authority, "zone-0", hosts=[], directory=tmp_path)
     assert path.read_bytes() != before
-    pki.server_context(tmp_path, "zone-0")
+    tls.load_peer(tmp_path, "zone-0")
 
 
 def test_directory_of_another_authority_is_left_alone(tmp_path, authority):
@@ -205,29 +205,29 @@ class TestFiles:
     def test_missing(self, peers, missing):
         (peers / missing).unlink()
         with pytest.raises(PeerError, match=f"{missing} is missing"):
-            pki.server_context(peers, "zone-0")
+            tls.load_peer(peers, "zone-0")
 
     @pytest.mark.parametrize("broken", ["ca.crt", "zone-0.crt", "zone-0.key"])
     def test_broken(self, peers, broken):
         (peers / broken).write_text("nothing")
         with pytest.raises(PeerError, match=f"{broken} holds no"):
-            pki.client_context(peers, "zone-0")
+            tls.load_peer(peers, "zone-0")
 
     def test_key_of_another_server(self, peers):
         (peers / "zone-0.key").write_bytes((peers / "zone-1.key").read_bytes())
         with pytest.raises(PeerError, match="is not the key of"):
-            pki.server_context(peers, "zone-0")
+            tls.load_peer(peers, "zone-0")
 
     def test_certificate_of_another_server(self, peers):
         (peers / "zone-0.crt").write_bytes((peers / "zone-1.crt").read_bytes())
         with pytest.raises(PeerError, match="is of server zone-1"):
-            pki.server_context(peers, "zone-0")
+            tls.load_peer(peers, "zone-0")
 
     def test_authority_of_another_zone(self, peers, tmp_path):
         pki.create_authority(tmp_path / "other")
         (peers / "ca.crt").write_bytes((tmp_path / "other" / "ca.crt").read_bytes())
         with pytest.raises(PeerError, match="was not issued by"):
-            pki.server_context(peers, "zone-0")
+            tls.load_peer(peers, "zone-0")
 
     def test_expired(self, peers, authority, monkeypatch):
         monkeypatch.setattr(
@@ -240,7 +240,7 @@ class TestFiles:
         )
         pki.issue_server(authority, "zone-0", hosts=[], directory=peers)
         with pytest.raises(PeerError, match="expired"):
-            pki.server_context(peers, "zone-0")
+            tls.load_peer(peers, "zone-0")
 
     def test_authority_with_another_key(self, tmp_path, authority):
         pki.create_authority(tmp_path / "other")

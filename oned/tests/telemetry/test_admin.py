@@ -23,6 +23,7 @@ STATUS = {
     "initialised": True,
     "configuration_committed": True,
     "snapshots": {"sending": {}, "receiving": False, "received_bytes": 0},
+    "certificates": {},
     "members": [],
 }
 

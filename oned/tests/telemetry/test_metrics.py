@@ -39,6 +39,14 @@ def status(**changes):
         "configuration_committed": True,
         "staleness_seconds": 0.0,
         "snapshots": {"sending": {}, "receiving": False, "received_bytes": 0},
+        "certificates": {
+            "peer": {
+                "fingerprint": "f",
+                "not_after": "2027-01-01T00:00:00Z",
+                "authorities": ["a"],
+                "refused": False,
+            }
+        },
         "members": [
             member(0, last_contact_seconds=None),
             member(1, lag=4),

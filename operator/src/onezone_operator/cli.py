@@ -11,7 +11,7 @@ import structlog
 from pydantic import ValidationError
 
 from onezone_operator.config import Settings
-from onezone_operator.models.crd import FILE_NAME, render_crd
+from onezone_operator.models.crd import DEFINITIONS, render_crd
 
 __all__ = ["main"]
 
@@ -50,17 +50,18 @@ def run() -> None:
 )
 def crds(directory: Path, *, check: bool) -> None:
     """Write the CustomResourceDefinitions, made from the operator's models."""
-    path = directory / FILE_NAME
-    text = render_crd()
-    current = path.read_text(encoding="utf-8") if path.exists() else None
-    if current == text:
-        return
-    if check:
-        click.echo(f"{path} is not what the models say: run onezone-operator crds", err=True)
-        sys.exit(1)
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {path}")
+    for definition in DEFINITIONS:
+        path = directory / definition.file_name
+        text = render_crd(definition)
+        current = path.read_text(encoding="utf-8") if path.exists() else None
+        if current == text:
+            continue
+        if check:
+            click.echo(f"{path} is not what the models say: run onezone-operator crds", err=True)
+            sys.exit(1)
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {path}")
 
 
 def configure_logging(level: str) -> None:

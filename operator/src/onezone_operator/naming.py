@@ -17,6 +17,11 @@ SINGULAR: Final = "onezone"
 SHORT_NAME: Final = "oz"
 CATEGORY: Final = "opennebula"
 
+TASK_KIND: Final = "OneZoneTask"
+TASK_PLURAL: Final = "onezonetasks"
+TASK_SINGULAR: Final = "onezonetask"
+TASK_SHORT_NAME: Final = "ozt"
+
 OPERATOR: Final = "onezone-operator"
 FIELD_MANAGER: Final = OPERATOR
 """Owner of every field that server-side apply writes."""
@@ -30,6 +35,8 @@ SECRET_FIELD_MANAGER: Final = f"{OPERATOR}-secrets"
 STATUS_FIELD_MANAGER: Final = f"{OPERATOR}-status"
 
 ZONE_LABEL: Final = f"{GROUP}/zone"
+"""On every object of a zone: the name of its OneZone."""
+
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 POD_INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
 REVISION_LABEL: Final = "controller-revision-hash"
@@ -49,12 +56,25 @@ BOOTSTRAPPED_ANNOTATION: Final = f"{GROUP}/bootstrapped"
 """On the authority's Secret: the zone's database exists, it must never be made again."""
 
 TERM_ANNOTATION: Final = f"{GROUP}/term"
+"""On the leader's EndpointSlice: the Raft term of its writer, which no older one overwrites."""
+
 LEADER_ANNOTATION: Final = f"{GROUP}/leader"
+"""On the leader's EndpointSlice: the name of the server that it leads to."""
+
+APPROVE_LEADER_ANNOTATION: Final = f"{GROUP}/approve-leader"
+"""On the OneZone, by its user: the template revision whose roll may replace the leader too."""
+
+ALLOW_VERSION_ANNOTATION: Final = f"{GROUP}/allow-version"
+"""On the OneZone, by its user: the version that is rolled out although no path leads to it."""
 
 CONTAINER: Final = "oned"
+PREPARATION: Final = "prepare"
+"""The container that runs before the server: it carries out a founding."""
+
 DATA_VOLUME: Final = "data"
 CONFIG_KEY: Final = "oned.conf"
 BOOTSTRAP_KEY: Final = "bootstrap"
+FOUNDING_KEY: Final = "founding"
 AUTH_KEY: Final = "one_auth"
 AUTHORITY_KEY: Final = "ca.crt"
 
@@ -169,9 +189,16 @@ _CHILD: Final = ["get", "list", "watch", "create", "patch"]
 RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
     {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["list", "watch"]},
     {"apiGroups": [GROUP], "resources": [f"{PLURAL}/status"], "verbs": ["patch"]},
+    {"apiGroups": [GROUP], "resources": [TASK_PLURAL], "verbs": ["list", "watch", "delete"]},
+    {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
     {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": [*_CHILD]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]},
-    {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "watch"]},
+    # Deleted only for a task that replaces the server: see reconcile.tasks.
+    {
+        "apiGroups": [""],
+        "resources": ["persistentvolumeclaims"],
+        "verbs": ["list", "watch", "delete"],
+    },
     {
         "apiGroups": [""],
         "resources": ["configmaps", "secrets", "serviceaccounts", "services"],

@@ -6,6 +6,8 @@ never sent again from here: the caller is told, and decides.
 
 from __future__ import annotations
 
+import ssl
+
 import aiohttp
 
 from oned.api.responses import internal, lost
@@ -35,9 +37,21 @@ _OK = 200
 
 
 class Forwarder:
-    """An HTTP client to the other servers' endpoints."""
+    """An HTTP client to the other servers' endpoints.
 
-    def __init__(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    Args:
+        timeout_seconds: for the whole exchange.
+        context: what certificates of https endpoints are held against; the system's authorities
+            when None.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._context = context
         self._timeout = aiohttp.ClientTimeout(
             total=timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
         )
@@ -47,7 +61,9 @@ class Forwarder:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_SECONDS
+                    limit=CONNECTIONS_MAX,
+                    keepalive_timeout=IDLE_SECONDS,
+                    ssl=True if self._context is None else self._context,
                 ),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
-from oned.raft.types import Configuration, RaftStatus, ServerId, Term
+from oned.raft.types import Configuration, Follower, RaftStatus, ServerId, Term
 from oned.state.entry import Change, Reader
+from oned.storage.export import Export
 
 
 class Front(Protocol):
@@ -56,6 +59,22 @@ class Front(Protocol):
 
     async def transfer_leadership(self, to: ServerId | None = None) -> bool:
         """Hand over to ``to`` or the best follower; False when nobody took over in time."""
+        ...
+
+    def backup(self) -> AbstractAsyncContextManager[tuple[Path, Export]]:
+        """A file with all that is applied here, as ``oned.storage.backup`` restores it.
+
+        Raises:
+            StorageError: this server has no content, or it cannot be written to a file now.
+        """
+        ...
+
+    def successor(self) -> ServerId | None:
+        """Who would take over soonest; None when nobody can, or this server does not lead."""
+        ...
+
+    def follower(self, server_id: ServerId) -> Follower | None:
+        """What this leader knows of another server; None when it does not lead, or know it."""
         ...
 
     async def reset_server(self, server_id: ServerId) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from oned.api import methods
+from oned.api import backups, methods
 from oned.api.calls import Services
 from oned.api.flow import Envelope, Flow, RequestHook
 from oned.api.forwarding import (
@@ -24,6 +24,7 @@ from oned.api.ports import Front
 from oned.api.registry import Registry
 from oned.api.xmlrpc import Fault, FaultCode, write_fault
 from oned.config import Config
+from oned.tls import Certificates
 
 PATH = "/RPC2"
 
@@ -56,8 +57,10 @@ class ApiServer:
         front: the replicated database.
         config: oned.conf.
         requests: called once a call with method, outcome and seconds.
+        backup: called once a backup with outcome, seconds and bytes.
         registry: the methods; all of this server when not given.
         forwarder: for calls that the leader must answer.
+        certificates: with them the port speaks https, and nothing else.
     """
 
     def __init__(
@@ -66,14 +69,19 @@ class ApiServer:
         config: Config,
         *,
         requests: RequestHook | None = None,
+        backup: backups.Hook | None = None,
         registry: Registry | None = None,
         forwarder: Forwarder | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self._config = config
-        self._forwarder = forwarder or Forwarder()
-        self._flow = Flow(
-            Services(front, config), registry or methods.all_methods(), self._forwarder, requests
+        self._certificates = certificates
+        self._forwarder = forwarder or Forwarder(
+            context=None if certificates is None else certificates.client
         )
+        services = Services(front, config)
+        self._flow = Flow(services, registry or methods.all_methods(), self._forwarder, requests)
+        self._backups = backups.Backups(front, services.authenticator, backup)
         self._body_max = min(config.xmlrpc.message_size, BODY_MAX)
         self._calls = 0
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -103,9 +111,17 @@ class ApiServer:
             self._config.listen_address,
             self._config.port,
             backlog=limits.max_conn_backlog,
+            ssl_context=None if self._certificates is None else self._certificates.server,
         )
         await self._site.start()
-        _log.info("listening for calls", address=self._config.listen_address, port=self.port)
+        if self._certificates is not None:
+            self._certificates.start()
+        _log.info(
+            "listening for calls",
+            address=self._config.listen_address,
+            port=self.port,
+            scheme=self._config.api_scheme,
+        )
 
     async def stop(self) -> None:
         """Stop listening, and wait a little for calls under way; the others are told so."""
@@ -116,6 +132,8 @@ class ApiServer:
             await self._runner.cleanup()
             self._runner = None
         await self._forwarder.close()
+        if self._certificates is not None:
+            await self._certificates.stop()
 
     async def _settle_calls(self) -> None:
         """Every call under way has an answer: its own, or that nobody knows it."""
@@ -160,6 +178,8 @@ class ApiServer:
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == backups.PATH:
+            return await self._backups.answer(request)
         if request.path != PATH:
             return web.Response(status=404, text=f"Calls are taken at {PATH}\n", headers=_NOT_RUN)
         if request.method != "POST":

@@ -6,11 +6,16 @@ answers come back the same way. One call, one connection: a command makes few of
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import http.client
 import ssl
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
@@ -20,8 +25,19 @@ from oned.errors import OnedError
 DEFAULT_TIMEOUT_SECONDS = 60.0
 """Longer than the longest wait inside the front-end, so that its own answer is what is seen."""
 
+CERTIFICATES_MAX = 1000
+"""Files of ONE_CERT_DIR that are looked at."""
+
+CERTIFICATE_BYTES = 2**20
+
 MAXIMUM_ANSWER = 2**30
 """Bytes of one answer."""
+
+BACKUP_SECONDS = 1800.0
+"""How long a server may take to write a backup before it sends the first byte."""
+
+_BLOCK = 2**20
+_SAID_BYTES = 1000
 
 
 class ClientError(OnedError):
@@ -40,6 +56,21 @@ class ApiError(ClientError):
         super().__init__(message)
         self.message = message
         self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedBackup:
+    """A backup that arrived whole.
+
+    Attributes:
+        index: the log entry up to which it holds everything.
+        checksum: SHA-256 in hexadecimal.
+        size: in bytes.
+    """
+
+    index: str
+    checksum: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +118,54 @@ class Client:
         code = answer[2] if len(answer) > 2 and isinstance(answer[2], int) else 0  # noqa: PLR2004
         raise ApiError(str(answer[1]), code)
 
+    def fetch_backup(self, path: Path) -> FetchedBackup:
+        """Have the server write a backup of what it holds, and bring it to the file ``path``.
+
+        Raises:
+            ClientError: it refused, or the file did not arrive whole.
+        """
+        token = base64.b64encode(self.session.encode()).decode()
+        digest, size = hashlib.sha256(), 0
+        patient = self.at(self.endpoint, timeout_seconds=max(BACKUP_SECONDS, self.timeout_seconds))
+        with patient.answer(
+            "GET", "/backup", None, {"Authorization": f"Basic {token}"}
+        ) as response:
+            if response.status != http.client.OK:
+                said = response.read(_SAID_BYTES).decode(errors="replace").strip()
+                raise ClientError(f"{self.endpoint} gives no backup: {said or response.reason}")
+            with path.open("wb") as file:
+                while block := response.read(_BLOCK):
+                    try:
+                        file.write(block)
+                    except OSError as error:
+                        raise ClientError(f"Cannot write {path}: {_reason(error)}") from error
+                    digest.update(block)
+                    size += len(block)
+            headers = response.headers
+        expected = (headers.get("Content-Length", ""), headers.get("X-One-Checksum", ""))
+        if expected != (str(size), digest.hexdigest()):
+            raise ClientError(f"The backup of {self.endpoint} did not arrive whole: try again")
+        return FetchedBackup(headers.get("X-One-Index", ""), digest.hexdigest(), size)
+
     def _post(self, request: bytes) -> bytes:
-        connection, path = self._connection()
-        try:
-            connection.request("POST", path, request, {"Content-Type": "text/xml"})
-            response = connection.getresponse()
+        with self.answer("POST", None, request, {"Content-Type": "text/xml"}) as response:
+            status, reason = response.status, response.reason
             body = response.read(MAXIMUM_ANSWER + 1)
+        if status != http.client.OK:
+            raise ClientError(f"{self.endpoint} answered {status} {reason}")
+        if len(body) > MAXIMUM_ANSWER:
+            raise ClientError(f"{self.endpoint} answered with more than {MAXIMUM_ANSWER} bytes")
+        return body
+
+    @contextmanager
+    def answer(
+        self, method: str, path: str | None, body: bytes | None, headers: dict[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer to one request, whatever its status; ``path`` is the endpoint's if None."""
+        connection, own_path = self._connection()
+        try:
+            connection.request(method, path or own_path, body, headers)
+            yield connection.getresponse()
         except TimeoutError:
             raise ClientError(
                 f"{self.endpoint} did not answer within {self.timeout_seconds:g} s"
@@ -105,11 +178,6 @@ class Client:
             ) from error
         finally:
             connection.close()
-        if response.status != http.client.OK:
-            raise ClientError(f"{self.endpoint} answered {response.status} {response.reason}")
-        if len(body) > MAXIMUM_ANSWER:
-            raise ClientError(f"{self.endpoint} answered with more than {MAXIMUM_ANSWER} bytes")
-        return body
 
     def _connection(self) -> tuple[http.client.HTTPConnection, str]:
         try:
@@ -153,10 +221,29 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext | None:
     if not directory and not unverified:
         return None
     context = ssl.create_default_context(capath=directory or None)
+    if directory:
+        load_authorities(context, Path(directory))
     if unverified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def load_authorities(context: ssl.SSLContext, directory: Path) -> None:
+    """Trust the certificates in a directory's files, whatever the files are called.
+
+    Raises:
+        ClientError: the directory cannot be read.
+    """
+    try:
+        files = sorted(each for each in directory.iterdir() if each.is_file())[:CERTIFICATES_MAX]
+        texts = [each.read_bytes() for each in files if each.stat().st_size <= CERTIFICATE_BYTES]
+    except OSError as error:
+        raise ClientError(f"{directory}: {_reason(error)}") from None
+    for text in texts:
+        # Beside certificates there may be anything: what is none is left out.
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            context.load_verify_locations(cadata=text.decode("ascii"))
 
 
 def _reason(error: OSError) -> str:

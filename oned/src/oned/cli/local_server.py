@@ -2,6 +2,7 @@
 
 D/<name>/oned.conf   written once; edit it and start the server again
 D/<name>/peers/      its certificate and key
+D/<name>/tls/        certificate and key of its API, if that speaks https
 D/<name>/var/        its database
 D/<name>/oned.log    what it says, over all its starts
 """
@@ -27,10 +28,18 @@ from typing import Any
 from oned.cli.resource import CommandError
 from oned.config import Config, load_config
 from oned.errors import OnedError
-from oned.pki import Authority, issue_server
+from oned.pki import (
+    API_CERTIFICATE,
+    API_KEY,
+    AUTHORITY_CERTIFICATE,
+    Authority,
+    issue_api,
+    issue_server,
+)
 from oned.template import Template, Vector
 
 ADDRESS = "127.0.0.1"
+HOSTS = (ADDRESS, "localhost")
 STATUS_TIMEOUT_SECONDS = 2.0
 MAXIMUM_STATUS = 2**20
 LOG_LINES = 20
@@ -73,7 +82,7 @@ class LocalServer:
     @property
     def endpoint(self) -> str:
         """Its XML-RPC URL."""
-        return f"http://{ADDRESS}:{self.config.port}/RPC2"
+        return f"{self.config.api_scheme}://{ADDRESS}:{self.config.port}/RPC2"
 
     @property
     def peer_endpoint(self) -> str:
@@ -179,7 +188,12 @@ def load_server(directory: Path) -> LocalServer:
 
 
 def create_server(
-    directory: Path, authority: Authority, ports: Ports, *, election_timeout_ms: int | None
+    directory: Path,
+    authority: Authority,
+    ports: Ports,
+    *,
+    election_timeout_ms: int | None,
+    tls: bool = False,
 ) -> LocalServer:
     """Make a server's directory, configuration and certificate; what is there is kept.
 
@@ -192,13 +206,23 @@ def create_server(
         (directory / "var").mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / "oned.conf"
         if not path.exists():
-            text = _configuration(ports, peers, election_timeout_ms).to_text()
+            template = _configuration(ports, peers, election_timeout_ms)
+            if tls:
+                template.set("API_TLS", _api_tls(directory / "tls"))
+            text = template.to_text()
             path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{directory} cannot be made: {error.strerror}") from None
     if not (peers / f"{directory.name}.crt").exists():
-        issue_server(authority, directory.name, hosts=[ADDRESS, "localhost"], directory=peers)
+        issue_server(authority, directory.name, hosts=HOSTS, directory=peers)
+    if tls and not (directory / "tls" / API_CERTIFICATE).exists():
+        issue_api(authority, hosts=HOSTS, directory=directory / "tls")
     return load_server(directory)
+
+
+def _api_tls(directory: Path) -> Vector:
+    names = {"CERTIFICATE": API_CERTIFICATE, "KEY": API_KEY, "CA": AUTHORITY_CERTIFICATE}
+    return Vector({item: str(directory / name) for item, name in names.items()})
 
 
 def _configuration(ports: Ports, peers: Path, election_timeout_ms: int | None) -> Template:

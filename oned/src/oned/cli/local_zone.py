@@ -3,6 +3,7 @@
     D/zone.json    the zone: uuid and servers (name, id, endpoint, admin endpoint, process id)
     D/one_auth     oneadmin's credentials
     D/authority/   certificate and key of the zone's authority
+    D/trusted/     ca.crt, for clients of a zone that speaks https
     D/<name>/      one server, see ``local_server``
 
 The first server makes the zone's database, once; the others are registered with it one at a
@@ -16,6 +17,7 @@ import fcntl
 import json
 import os
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +27,7 @@ from typing import Any
 import click
 
 from oned import pki
-from oned.cli.client import ApiError, Client
+from oned.cli.client import ApiError, Client, load_authorities
 from oned.cli.local_server import (
     LocalServer,
     ServerFailed,
@@ -75,6 +77,20 @@ class LocalZone:
         """Credentials of oneadmin."""
         return self.directory / "one_auth"
 
+    @property
+    def trusted(self) -> Path:
+        """What clients hold certificates against, where the zone speaks https."""
+        return self.directory / "trusted"
+
+    def client(self, endpoint: str) -> Client:
+        """A client of one of the servers, as oneadmin."""
+        context = None
+        if endpoint.startswith("https:"):
+            context = ssl.create_default_context()
+            load_authorities(context, self.trusted)
+        session = self.auth_file.read_text(encoding="utf-8").strip()
+        return Client(endpoint, session, WAIT_SECONDS, context)
+
     def load(self) -> bool:
         """Read zone.json and the servers; False when there is no zone yet.
 
@@ -107,7 +123,12 @@ class LocalZone:
     # Files
 
     def prepare(
-        self, count: int, *, base_port: int | None, election_timeout_ms: int | None
+        self,
+        count: int,
+        *,
+        base_port: int | None,
+        election_timeout_ms: int | None,
+        tls: bool = False,
     ) -> None:
         """Make what is missing: authority, credentials, and directories of ``count`` servers."""
         authority_directory = self.directory / "authority"
@@ -138,7 +159,13 @@ class LocalZone:
                 authority,
                 choose_ports(number, base=base_port, taken=taken),
                 election_timeout_ms=election_timeout_ms,
+                tls=tls,
             )
+        if any(server.config.api_tls for server in self.servers.values()):
+            self.trusted.mkdir(exist_ok=True)
+            certificate = self.trusted / pki.AUTHORITY_CERTIFICATE
+            if not certificate.exists():
+                certificate.write_bytes(authority.certificate_pem)
 
     # Processes
 
@@ -230,8 +257,7 @@ class LocalZone:
             leader, status = self.wait_for_leader()
             if name in _members(status):
                 return
-            session = self.auth_file.read_text(encoding="utf-8").strip()
-            client = Client(self.servers[leader].endpoint, session, WAIT_SECONDS)
+            client = self.client(self.servers[leader].endpoint)
             try:
                 client.call("one.zone.addserver", ZONE_ID, template.to_text())
             except ApiError:
@@ -267,6 +293,7 @@ def up(
     servers: int | None,
     base_port: int | None,
     election_timeout_ms: int | None,
+    tls: bool = False,
 ) -> None:
     """Make or complete a local zone, and start what is down.
 
@@ -284,7 +311,7 @@ def up(
                 f"The zone in {directory} has {len(zone.servers)} servers; one is taken away "
                 "with onezone server-del"
             )
-        zone.prepare(count, base_port=base_port, election_timeout_ms=election_timeout_ms)
+        zone.prepare(count, base_port=base_port, election_timeout_ms=election_timeout_ms, tls=tls)
         try:
             if zone.founded:
                 for name in list(zone.entries):
@@ -325,10 +352,12 @@ def _join_all(zone: LocalZone) -> None:
 
 def _report(zone: LocalZone) -> None:
     leader, status = zone.wait_for_leader()
+    endpoint = zone.servers[leader].endpoint
+    trust = f" ONE_CERT_DIR={zone.trusted}" if endpoint.startswith("https:") else ""
     click.echo(
         f"The zone has {len(_members(status))} servers; {leader} leads in term {status['term']}. "
         "To use it:\n"
-        f"    export ONE_XMLRPC={zone.servers[leader].endpoint} ONE_AUTH={zone.auth_file}\n"
+        f"    export ONE_XMLRPC={endpoint} ONE_AUTH={zone.auth_file}{trust}\n"
         f"    onezone show {ZONE_ID}"
     )
 

@@ -145,6 +145,39 @@ def issue_server(name: str, ca_directory: Path, hosts: tuple[str, ...], director
     click.echo(f"Certificate of {name} in zone {authority.zone_uuid}: {path}")
 
 
+@certificates.command("api")
+@click.option(
+    "--ca",
+    "ca_directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Directory of the authority",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    required=True,
+    metavar="HOST",
+    help="A DNS name or address in the URLs that clients use; may be repeated",
+)
+@click.option(
+    "--out",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where tls.crt, tls.key and ca.crt are put, for API_TLS in oned.conf",
+)
+def issue_api(ca_directory: Path, hosts: tuple[str, ...], directory: Path) -> None:
+    """Issue or renew a certificate for the API's port.
+
+    A running server takes the new one by itself.
+    """
+    authority = pki.load_authority(ca_directory)
+    path = pki.issue_api(authority, hosts=hosts, directory=directory)
+    click.echo(f"Certificate for {', '.join(hosts)}: {path}")
+
+
 @oned.group("zone")
 def zone() -> None:
     """A whole zone of real servers on this machine, to try and to test."""
@@ -179,11 +212,14 @@ _directory_option = click.option(
     metavar="MS",
     help="Raft timer of new servers, instead of the default",
 )
+@click.option("--tls", is_flag=True, help="New servers speak https to clients")
 def zone_up(
+    *,
     directory: Path,
     servers: int | None,
     base_port: int | None,
     election_timeout_ms: int | None,
+    tls: bool,
 ) -> None:
     """Make a zone, or start those of its servers that are down."""
     from oned.cli import local_zone  # noqa: PLC0415
@@ -193,6 +229,7 @@ def zone_up(
         servers=servers,
         base_port=base_port,
         election_timeout_ms=election_timeout_ms,
+        tls=tls,
     )
 
 

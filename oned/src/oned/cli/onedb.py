@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from oned import pki
+from oned import founding
+from oned.cli.client import client_from_environment
 from oned.cli.command import ResourceGroup, argument, run
+from oned.cli.credentials import find_session
 from oned.cli.main import config_option, settings
-from oned.config import Config, Environment
-from oned.errors import ConfigError, StorageError
-from oned.raft.types import Configuration, Member, ServerId
-from oned.state.bootstrap import refounded, server_id_for
-from oned.storage import backup
+from oned.cli.scratch import ends_in_order, examine
+from oned.errors import OnedError, StorageError
+from oned.storage import backup, locations
+from oned.storage.snapshot import read_header
 from oned.storage.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+FAILED = 1
+"""Exit code of ``onedb backup`` with a report that tells why."""
 
 NOT_BOOTSTRAPPED = 1
 """Exit code of ``onedb version``, as OpenNebula has it."""
@@ -49,40 +58,202 @@ def _database(given: Path | None, config_path: Path) -> Path:
     return given or settings(config_path)[1].var / "one.db"
 
 
+_scratch_option = click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=lambda: Path(tempfile.gettempdir()),
+    show_default="TMPDIR",
+    metavar="DIR",
+    help="Where there is space for copies that are thrown away",
+)
+
+
 @onedb.command("backup")
-@argument("output", metavar="output_file", required=False)
+@argument("location", required=False)
 @_database_option
 @config_option
-@_force_option("Replace the file if it exists")
-def write_backup(
-    output: str | None, database: Path | None, config_path: Path, *, force: bool
-) -> None:
+@_force_option("Replace the backup if it exists")
+@click.option(
+    "--server",
+    metavar="URL",
+    help="Ask a running server for it, by its XML-RPC endpoint, with the credentials of ONE_AUTH",
+)
+@click.option(
+    "--to",
+    "destination",
+    metavar="LOCATION",
+    help="Where the backup is stored, instead of the argument",
+)
+@click.option(
+    "--verify",
+    "--start",
+    "verify",
+    is_flag=True,
+    help="Start a server on the backup, and ask it, before it is stored",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what was done to a file, as JSON",
+)
+@_scratch_option
+def write_backup(  # noqa: PLR0917 - an option each
+    location: str | None,
+    database: Path | None,
+    config_path: Path,
+    server: str | None,
+    destination: str | None,
+    report: Path | None,
+    scratch: Path,
+    *,
+    force: bool,
+    verify: bool,
+) -> int:
     """Write the content of the zone to a file.
+
+    LOCATION is a path, file:///folder/name.bck or s3://bucket/folder/name.bck. S3 takes
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and AWS_CA_BUNDLE
+    from the environment. With --report the exit code is 1 when there is no backup.
 
     The server may run, and any server of the zone will do: a follower's backup holds what the
     follower has applied. The file holds password hashes, and only its owner can read it.
     """
-    place = _database(database, config_path)
-    now = datetime.now(UTC).astimezone()
-    path = Path(output) if output else place.with_name(f"{place.name}_{now:%Y-%m-%d_%H:%M:%S}.bck")
-    written = backup.write(place, path, replace=force)
-    click.echo(
-        f"Backup of {place} up to entry {written.header.index} stored in {path}"
-        f" ({written.size} bytes)\n"
-        f"Use 'onedb restore {path}' to make a database of it."
+    started = time.monotonic()
+    if destination is not None and location is not None:
+        raise click.UsageError("Give the location once: as the argument, or with --to")
+    location = destination or location
+    try:
+        with ends_in_order(), tempfile.TemporaryDirectory(prefix="backup-", dir=scratch) as made:
+            path = Path(made) / f"zone{locations.SUFFIX}"
+            if server is None:
+                source = str(_database(database, config_path))
+                if location is None:
+                    stamp = f"{datetime.now(UTC).astimezone():%Y-%m-%d_%H:%M:%S}"
+                    location = f"{source}_{stamp}{locations.SUFFIX}"
+                place = locations.place(location)
+                written = backup.write(Path(source), path)
+                checksum, size = written.checksum, written.size
+            else:
+                source, location = server, location or _asked_for_a_location()
+                place = locations.place(location)
+                fetched = client_from_environment(
+                    os.environ, server, find_session(os.environ)
+                ).fetch_backup(path)
+                checksum, size = fetched.checksum, fetched.size
+            header = examine(path, Path(made)).header if verify else read_header(path)
+            place.put(path, replace=force)
+    except (OnedError, OSError, click.ClickException) as error:
+        if report is None:
+            raise
+        said = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        _report(report, {"error": said.encode()[:_ERROR_BYTES].decode(errors="ignore")})
+        click.echo(said, err=True)
+        return FAILED
+    _report(
+        report,
+        {
+            "location": location,
+            "zone_uuid": header.zone_uuid,
+            "index": header.index,
+            "size": size,
+            "sha256": checksum,
+            "server": source,
+            "seconds": round(time.monotonic() - started, 3),
+            "verified": verify,
+            "completed": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        },
     )
+    click.echo(
+        f"Backup of {source} up to entry {header.index} stored in {location} ({size} bytes)\n"
+        f"Use 'onedb restore {location}' to make a database of it."
+    )
+    return 0
+
+
+def _asked_for_a_location() -> str:
+    raise click.UsageError("With --server, say where the backup is to be stored")
+
+
+_ERROR_BYTES = 2000
+
+
+def _report(path: Path | None, content: dict[str, Any]) -> None:
+    if path is not None:
+        # Not by renaming: Kubernetes gives one file to write into.
+        path.write_text(f"{json.dumps(content, ensure_ascii=False)}\n", encoding="utf-8")
 
 
 @onedb.command("verify")
-@argument("backup_file")
-def verify_backup(backup_file: str) -> None:
+@argument("location")
+@click.option("--start", is_flag=True, help="Start a server on it, too, and ask it")
+@_scratch_option
+def verify_backup(location: str, scratch: Path, *, start: bool) -> None:
     """Restore a backup into a database that is thrown away, to see that it is whole."""
-    header = backup.verify(Path(backup_file))
-    click.echo(f"{backup_file} is whole: zone {header.zone_uuid or 'solo'}, entry {header.index}")
+    with ends_in_order(), tempfile.TemporaryDirectory(prefix="verify-", dir=scratch) as made:
+        path = Path(made) / f"zone{locations.SUFFIX}"
+        locations.place(location).fetch(path)
+        header = examine(path, Path(made)).header if start else backup.verify(path)
+    click.echo(
+        f"{location} is whole{', and a server works with it' if start else ''}:"
+        f" zone {header.zone_uuid or 'solo'}, entry {header.index}"
+    )
+
+
+@onedb.command("backup-list")
+@argument("folder")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON")
+def list_backups(folder: str, *, as_json: bool) -> None:
+    """List the backups in a folder, the oldest first."""
+    found = locations.place(folder).listed()
+    if as_json:
+        rows = [asdict(each) | {"modified": each.modified.isoformat()} for each in found]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(f"{'SIZE':>14}  {'STORED':<20}  LOCATION")
+    for each in found:
+        click.echo(f"{each.size:>14}  {each.modified:%Y-%m-%d %H:%M:%SZ}  {each.location}")
+
+
+@onedb.command("backup-delete")
+@argument("location")
+def delete_backup(location: str) -> None:
+    """Delete a backup; that it is gone already is no error."""
+    if not location.endswith(locations.SUFFIX):
+        raise StorageError(f"{location} is no backup: its name does not end in {locations.SUFFIX}")
+    locations.place(location).delete()
+    click.echo(f"{location} deleted.")
+
+
+@onedb.command("prepare")
+@config_option
+@click.option("--preview", is_flag=True, help="Only say, as JSON, what the database holds")
+def prepare(config_path: Path, *, preview: bool) -> None:
+    """Carry out what ONED_FOUNDING asks for, before the server is started.
+
+    ONED_FOUNDING is JSON: {"id": "…", "server": "<name>", "source": "<location>"}. The server
+    of that name begins the zone anew, with the backup, or without a source with its own
+    database and all of its log. On any other server the database makes way, under the name
+    one.db.replaced-<id>. Each id is carried out once, and again if that was interrupted.
+    """
+    config, environment = settings(config_path)
+    asked = founding.parse(os.environ.get("ONED_FOUNDING", ""))
+    if preview:
+        found = founding.held(environment.var / "one.db")
+        click.echo(json.dumps(asdict(found) if found else None))
+        return
+    done = founding.prepare(asked, config, environment)
+    said = {
+        founding.Task.NOTHING: "Nothing to prepare.",
+        founding.Task.BEGIN_WITH_OWN: "The zone begins anew with the database of this server.",
+        founding.Task.BEGIN_WITH_BACKUP: "The zone begins anew with the backup.",
+        founding.Task.MAKE_WAY: "This server begins with an empty database.",
+    }
+    click.echo(said[done])
 
 
 @onedb.command("restore")
-@argument("backup_file")
+@argument("location")
 @_database_option
 @config_option
 @_force_option("Put a database that is there aside, as one.db.replaced-…")
@@ -92,7 +263,7 @@ def verify_backup(backup_file: str) -> None:
     help="Begin a zone anew with the content, and this server as its only one",
 )
 def restore_backup(
-    backup_file: str, database: Path | None, config_path: Path, *, force: bool, first_server: bool
+    location: str, database: Path | None, config_path: Path, *, force: bool, first_server: bool
 ) -> None:
     """Make a database from a backup; the server must be stopped.
 
@@ -107,9 +278,12 @@ def restore_backup(
 
     def finish(store: Store) -> None:
         if first_server:
-            _begin_anew(store, *settings(config_path))
+            founding.begin_anew(store, *settings(config_path))
 
-    header = backup.restore(Path(backup_file), place, finish=finish, replace=force)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=_parent(place)) as made:
+        path = Path(made) / f"zone{locations.SUFFIX}"
+        locations.place(location).fetch(path)
+        header = backup.restore(path, place, finish=finish, replace=force)
     click.echo(f"{place} restored up to entry {header.index}.")
     if first_server:
         click.echo("Start oned; add the other servers with 'onezone server-add'.")
@@ -139,37 +313,13 @@ def show_version(database: Path | None, config_path: Path) -> int:
     return 0
 
 
-def _begin_anew(store: Store, config: Config, environment: Environment) -> None:
-    """Make the restored content a zone whose only server is this one."""
-    if config.federation.solo:
-        store.refound(
-            refounded(store, None),
-            zone_uuid="",
-            server_id=ServerId(-1),
-            configuration=Configuration(()),
-        )
-        return
-    certificate = config.peer.directory / f"{environment.server_name}.crt"
-    wanted = config.federation.server_id
-    server_id = (
-        server_id_for(store, environment.server_name) if wanted == "AUTO" else ServerId(wanted)
-    )
-    if server_id < 0:
-        raise ConfigError("SERVER_ID must be AUTO or a number from 0 on")
-    server = Member(
-        server_id,
-        environment.server_name,
-        environment.server_endpoint,
-        environment.server_peer,
-        disk=store.facts.disk,
-        voter=True,
-    )
-    store.refound(
-        refounded(store, server),
-        zone_uuid=pki.identity(certificate).zone_uuid,
-        server_id=server_id,
-        configuration=Configuration((server,)),
-    )
+def _parent(database: Path) -> Path:
+    """The directory of a database, which has the space for a backup of it."""
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{database.parent} cannot be made: {error.strerror}") from None
+    return database.parent
 
 
 def main() -> None:

@@ -33,6 +33,9 @@ STATUS_TIMEOUT_SECONDS = 5.0
 STATUS_CALLS_AT_ONCE = 16
 UNKNOWN = "-"
 
+BEST_SERVER = -1
+"""In ``one.zone.transferleader``: whoever would take over soonest."""
+
 _STATES = {"0": ("ENABLED", "on"), "1": ("DISABLED", "off")}
 _STATUS_FIELDS = ("STATE", "TERM", "VOTEDFOR", "COMMIT", "LOG_INDEX", "FEDLOG_INDEX")
 
@@ -235,6 +238,22 @@ def server_reset(session: Session, zoneid: str, serverid: str) -> None:
         "server reset",
         lambda number: session.call("one.zone.resetserver", number, server),
     )
+
+
+@onezone.command("server-promote")
+@argument("zoneid")
+@argument("serverid", required=False)
+@connected
+def server_promote(session: Session, zoneid: str, serverid: str | None) -> None:
+    """Hand leadership over to a server, or to the best one if none is named.
+
+    Changes that come meanwhile wait for the new leader; none is lost.
+    """
+    zone = session.identify(ZONE, zoneid)
+    server = BEST_SERVER if serverid is None else _server_id(session, zone, serverid)
+
+    leader = session.call("one.zone.transferleader", zone, server)
+    click.echo(f"Server {leader} leads zone {zone}.")
 
 
 @onezone.command("set")

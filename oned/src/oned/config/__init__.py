@@ -9,6 +9,7 @@ from oned.config.kinds import AUTO, SOLO
 from oned.config.reader import DEFAULT_PATH, default_text, load_config, parse_config
 from oned.config.settings import (
     AdminSettings,
+    ApiTlsSettings,
     Config,
     DatabaseSettings,
     FederationSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "DEFAULT_PATH",
     "SOLO",
     "AdminSettings",
+    "ApiTlsSettings",
     "Config",
     "DatabaseSettings",
     "Environment",

@@ -66,7 +66,7 @@ def load_environment(config: Config, environ: Mapping[str, str] | None = None) -
         given,
         "ONED_SERVER_ENDPOINT",
         kinds.Endpoint(),
-        default=f"http://{name}:{config.port}/RPC2",
+        default=f"{config.api_scheme}://{name}:{config.port}/RPC2",
     )
     location = given.get("ONE_LOCATION")
     default_var = Path(location) / "var" if location else DEFAULT_VAR
@@ -81,7 +81,7 @@ def load_environment(config: Config, environ: Mapping[str, str] | None = None) -
             given,
             "ONED_ZONE_ENDPOINT",
             kinds.Endpoint(),
-            default=f"http://localhost:{config.port}/RPC2",
+            default=f"{config.api_scheme}://localhost:{config.port}/RPC2",
         ),
         bootstrap=_server_name(given, "ONED_BOOTSTRAP"),
         auth_file=Path(given.get("ONE_AUTH", var / ".one" / "one_auth")),

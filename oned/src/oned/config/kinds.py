@@ -163,6 +163,17 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionalPath:
+    """An absolute path, or nothing."""
+
+    def parse(self, text: str) -> Path | None:
+        return Directory().parse(text) if text else None
+
+    def format(self, value: Path | None) -> str:
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """An XML-RPC URL, or nothing where ``required`` is False."""
 

@@ -137,7 +137,7 @@ class _Reader:
             if single.name in given:
                 line = given.line(single.name) or attribute.line
                 inner[field_name] = self._value(single, label, given[single.name], line)
-            elif section.optional and single.name == "COMMAND":
+            elif single.name in section.required:
                 raise ConfigError(f"{self.path}:{attribute.line}: {label} must be given")
         names = [single.name for single in singles.values()]
         for unknown in given:

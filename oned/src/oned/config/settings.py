@@ -33,6 +33,8 @@ class Section:
     name: str
     settings: type[Any]
     optional: bool = False
+    required: tuple[str, ...] = ()
+    """Items that an optional section cannot do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,12 @@ def _section(name: str, settings: type[Any]) -> Any:
 
 
 def _hook(name: str) -> Any:
-    return field(default=None, metadata={METADATA: Section(name, HookSettings, optional=True)})
+    return _optional(name, HookSettings, "COMMAND")
+
+
+def _optional(name: str, settings: type[Any], *required: str) -> Any:
+    section = Section(name, settings, optional=True, required=required)
+    return field(default=None, metadata={METADATA: section})
 
 
 def _group(settings: type[Any]) -> Any:
@@ -162,6 +169,22 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiTlsSettings:
+    """API_TLS: the API's port speaks https, and nothing else, when this is given.
+
+    Attributes:
+        certificate: PEM file of the certificate and what leads from it to an authority.
+        key: PEM file of its private key.
+        authority: PEM file of the authorities of the other servers' certificates; those of the
+            system when None.
+    """
+
+    certificate: Path = _single("CERTIFICATE", kinds.Directory(), Path("/etc/one/tls/tls.crt"))
+    key: Path = _single("KEY", kinds.Directory(), Path("/etc/one/tls/tls.key"))
+    authority: Path | None = _single("CA", kinds.OptionalPath(), None)
+
+
+@dataclass(frozen=True, slots=True)
 class AdminSettings:
     """ADMIN: health, status and metrics; it answers everybody and tells no secrets."""
 
@@ -234,6 +257,7 @@ class Config:
     default_auth: str = _single("DEFAULT_AUTH", kinds.Text(required=True), "default")
     default_umask: int = _single("DEFAULT_UMASK", kinds.Umask(), 0o177)
     enable_other_permissions: bool = _single("ENABLE_OTHER_PERMISSIONS", kinds.YesNo(), True)
+    api_tls: ApiTlsSettings | None = _optional("API_TLS", ApiTlsSettings, "CERTIFICATE", "KEY")
     api_list_order: str = _single("API_LIST_ORDER", kinds.Choice(("DESC", "ASC")), "DESC")
     log: LogSettings = _section("LOG", LogSettings)
     database: DatabaseSettings = _section("DB", DatabaseSettings)
@@ -253,6 +277,11 @@ class Config:
     attributes: Template = field(default_factory=Template, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     path: Path = field(default=Path("oned.conf"), compare=False)
+
+    @property
+    def api_scheme(self) -> str:
+        """What a URL of the API begins with: its port speaks one of both, never both."""
+        return "http" if self.api_tls is None else "https"
 
     def to_template(self) -> Template:
         """The effective settings, defaults filled in and unknown attributes kept.

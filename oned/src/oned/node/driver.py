@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from oned.raft.messages import TO_BE_COUNTED, Message, TimeoutNow
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
+    Follower,
     HardState,
     Index,
     RaftStatus,
@@ -48,7 +50,7 @@ from oned.raft.types import (
     Term,
 )
 from oned.state.entry import Change, Reader, encode
-from oned.storage.export import write_beside
+from oned.storage.export import Export, write_beside
 from oned.storage.store import Applied, Store
 from oned.transport import codec
 from oned.transport.codec import Adopt, Frame, Hello
@@ -279,6 +281,25 @@ class Node:
         except TimeoutError:
             pass
         return self.core.leadership is None
+
+    def backup(self) -> AbstractAsyncContextManager[tuple[Path, Export]]:
+        """See ``oned.api.ports.Front.backup``."""
+        return self.snapshots.backup()
+
+    def successor(self) -> ServerId | None:
+        """See ``oned.api.ports.Front.successor``."""
+        leadership = self.core.leadership
+        return None if leadership is None else leadership.successor()
+
+    def follower(self, server_id: ServerId) -> Follower | None:
+        """See ``oned.api.ports.Front.follower``."""
+        core = self.core
+        progress = core.leadership.progress.get(server_id) if core.leadership else None
+        if progress is None:
+            return None
+        heard = progress.last_reply
+        silence = None if heard is None else time.monotonic() - heard
+        return Follower(core.log.last_index - progress.match, silence)
 
     async def reset_server(self, server_id: ServerId) -> None:
         """Send a server a fresh snapshot whatever its log holds."""

@@ -33,15 +33,19 @@ class Exports:
         database: of this server.
         directory: where the file stands.
         writer: makes it.
+        kind: how its name begins; other files of the directory are left alone.
     """
 
-    def __init__(self, database: Path, directory: Path, writer: Writer) -> None:
+    def __init__(
+        self, database: Path, directory: Path, writer: Writer, kind: str = "outgoing"
+    ) -> None:
         self._database = database
         self._directory = directory
         self._writer = writer
+        self._kind = kind
         self._file: _File | None = None
         self._count = 0
-        for left_over in directory.glob("outgoing-*"):
+        for left_over in directory.glob(f"{kind}-*"):
             left_over.unlink()
 
     async def take(self, oldest: Index) -> tuple[Path, Export]:
@@ -80,7 +84,7 @@ class Exports:
 
     def _make(self) -> _File:
         self._count += 1
-        path = self._directory / f"outgoing-{self._count}.gz"
+        path = self._directory / f"{self._kind}-{self._count}.gz"
         return _File(path, asyncio.ensure_future(self._writer(self._database, path)))
 
     def _fits(self, file: _File, oldest: Index) -> bool:

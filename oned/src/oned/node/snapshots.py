@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from oned.errors import DatabaseDamaged, OnedError, PeerError
+from oned.errors import DatabaseDamaged, OnedError, PeerError, StorageError
 from oned.node.exports import Exports, Writer
 from oned.raft.messages import SnapshotOffer
 from oned.raft.types import Index, Member, ServerId, Term
 from oned.storage import snapshot
+from oned.storage.export import Export
 
 if TYPE_CHECKING:
     from oned.node.driver import Node
@@ -35,6 +37,8 @@ class Snapshots:
         self._node = node
         self._directory = directory
         self._exports = Exports(node.store.path, directory, writer)
+        # Of its own: whoever waits for the file of a stream that broke must find it again.
+        self._backups = Exports(node.store.path, directory, writer, kind="backup")
         self._streams: dict[ServerId, asyncio.Task[None]] = {}
         self._retry_at: dict[ServerId, float] = {}
         self._receiving = asyncio.Lock()
@@ -46,6 +50,21 @@ class Snapshots:
             task.cancel()
         await asyncio.gather(*self._streams.values(), return_exceptions=True)
         self._exports.close()
+        self._backups.close()
+
+    @asynccontextmanager
+    async def backup(self) -> AsyncIterator[tuple[Path, Export]]:
+        """See ``oned.api.ports.Front.backup``."""
+        core = self._node.core
+        if not core.initialised:
+            raise StorageError("this server holds no zone yet")
+        if self._node.database != "ok":
+            raise StorageError(f"the database of this server is {self._node.database}")
+        path, export = await self._backups.take(core.applied)
+        try:
+            yield path, export
+        finally:
+            self._backups.give_back(path, whole=True)
 
     def report(self, now: float) -> dict[str, Any]:
         """What is under way, for ``/status``: seconds by member, and what has arrived here."""

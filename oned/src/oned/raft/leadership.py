@@ -137,7 +137,8 @@ class Leadership:
 
     def give_up_transfer(self) -> None:
         """Nobody took over in time: go on leading."""
-        self._lease_broken = self.transfer is not None and self.transfer.told
+        if self.transfer is not None and self.transfer.told:
+            self._lease_broken = True  # for good: the word may still arrive in this term
         self.transfer = None
 
     def untold(self, commit: Index) -> list[ServerId]:

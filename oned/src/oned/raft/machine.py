@@ -347,6 +347,7 @@ class Raft:
             raise NotLeading
         if target not in self.leadership.progress:
             raise NotLeading
+        self.leadership.give_up_transfer()  # one under way is told already, or replaced
         self.leadership.transfer = Transfer(target, now + self.options.election_timeout)
         self._continue_transfer(self.leadership)
         self._replicate()

@@ -111,6 +111,18 @@ class HardState:
     voted_for: ServerId = NO_SERVER
 
 
+class Follower(NamedTuple):
+    """What a leader knows of another server.
+
+    Attributes:
+        lag: how many entries of the leader's log it is not known to hold.
+        silence_seconds: since it last answered; None before it has in this term.
+    """
+
+    lag: int
+    silence_seconds: float | None
+
+
 class RaftStatus(NamedTuple):
     """A server's view of itself, for ``raftstatus``, metrics and the operator.
 

@@ -82,19 +82,36 @@ def bootstrap_change(
     )
 
 
-def refounded(reader: Reader, server: Member | None) -> Change:
+def refounded(
+    reader: Reader, server: Member | None, *, oneadmin: tuple[str, str] | None = None
+) -> Change:
     """The change that leaves ``server`` as the only one of a zone; None for a solo server.
 
-    Its id counts as given.
+    Args:
+        reader: the content.
+        server: its id counts as given.
+        oneadmin: name and password of the administrator from now on; as they are if None.
     """
     zone = Zone.load(reader, LOCAL_ZONE)
     if zone is None:
         raise StorageError("there is no zone in it")
     zone.servers = {}
-    if server is None:
-        return Change((zone.update(),))
-    _register(zone, server)
-    return Change((zone.update(), counters.raise_to(counters.ZONE_SERVER, server.server_id)))
+    statements = []
+    if server is not None:
+        _register(zone, server)
+        statements.append(counters.raise_to(counters.ZONE_SERVER, server.server_id))
+    if oneadmin is not None:
+        statements.append(_with_password(reader, *oneadmin))
+    return Change((zone.update(), *statements))
+
+
+def _with_password(reader: Reader, name: str, password: str) -> Statement:
+    user = User.load(reader, ONEADMIN)
+    if user is None or user.name != name:
+        raise StorageError(f"the administrator of this zone is not called {name}")
+    user.driver, user.enabled = "core", True
+    user.password = stored_password("core", password)
+    return user.update()
 
 
 def server_id_for(reader: Reader, name: str) -> ServerId:

@@ -11,7 +11,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from oned.errors import StorageError
@@ -21,6 +21,9 @@ from oned.storage.snapshot import Header
 from oned.storage.store import Store
 
 _PRIVATE = 0o600
+
+SCRATCH = ".restore-"
+"""How the directories begin in which databases are made."""
 
 
 def write(database: Path, path: Path, *, replace: bool = False) -> export.Export:
@@ -71,6 +74,7 @@ def restore(
     *,
     finish: Callable[[Store], None] = lambda _store: None,
     replace: bool = False,
+    name: str = "",
 ) -> Header:
     """Make a database from a backup and put it in place; the server must be stopped.
 
@@ -81,39 +85,90 @@ def restore(
         backup: the file.
         database: where the database is to be.
         finish: called with the restored database, before it is put in place.
-        replace: put a database that is there aside, as ``<name>.replaced-<seconds>``.
+        replace: put a database that is there aside, as ``<database>.replaced-<name>``.
+        name: seconds since the epoch unless given.
 
     Raises:
         StorageError: a server uses the database, there is one and it is not to be replaced, or
             the backup is no whole one. What was there stays.
     """
+    with claimed(database):
+        if database.exists() and not replace:
+            raise StorageError(f"the database {database} exists: -f puts it aside")
+        try:
+            with _scratch(database.parent) as directory:
+                made = Path(directory) / database.name
+                header = _restored(backup, made, finish)
+                make_way(database, name or str(int(time.time())))
+                made.rename(database)
+                mark.place(made).rename(mark.place(database))
+                _sync(database.parent)
+        except OSError as error:
+            raise translated(error, f"put the database {database} in place") from error
+    return header
+
+
+@contextlib.contextmanager
+def claimed(database: Path) -> Iterator[None]:
+    """Keep servers from a database, and from its place.
+
+    Raises:
+        StorageError: a server uses it.
+    """
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        held = lock(database)
+        descriptor = lock(database)
     except OSError as error:
         raise translated(error, f"use the database {database}") from error
     try:
-        if database.exists() and not replace:
-            raise StorageError(f"the database {database} exists: -f puts it aside")
-        with _scratch(database.parent) as directory:
-            made = Path(directory) / database.name
-            header = _restored(backup, made, finish)
-            if database.exists():
-                aside = f"{database.name}.replaced-{int(time.time())}"
-                for suffix in FILES:
-                    with contextlib.suppress(FileNotFoundError):
-                        database.with_name(database.name + suffix).rename(
-                            database.with_name(aside + suffix)
-                        )
-            mark.place(database).unlink(missing_ok=True)
-            made.rename(database)
-            mark.place(made).rename(mark.place(database))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_way(database: Path, name: str) -> None:
+    """Give the files of a database that no server uses the name ``<database>.replaced-<name>``.
+
+    When one of that name is whole, an earlier attempt was cut off: what is in place then was made
+    by it, and is removed.
+
+    Raises:
+        StorageError: they cannot be renamed.
+    """
+    aside = f"{database.name}.replaced-{name}"
+    done = database.with_name(aside).exists()
+    try:
+        for suffix in FILES:
+            file = database.with_name(database.name + suffix)
+            with contextlib.suppress(FileNotFoundError):
+                if done:
+                    file.unlink()
+                else:
+                    file.rename(database.with_name(aside + suffix))
+        mark.place(database).unlink(missing_ok=True)
+        if database.parent.is_dir():
             _sync(database.parent)
     except OSError as error:
-        raise translated(error, f"put the database {database} in place") from error
+        raise translated(error, f"put the database {database} aside") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file: all of it, durable, or nothing.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise translated(error, f"write {path}") from error
     finally:
-        os.close(held)
-    return header
+        temporary.unlink(missing_ok=True)
 
 
 def _restored(backup: Path, database: Path, finish: Callable[[Store], None]) -> Header:
@@ -132,7 +187,7 @@ def _restored(backup: Path, database: Path, finish: Callable[[Store], None]) -> 
 
 def _scratch(parent: Path) -> tempfile.TemporaryDirectory[str]:
     """A directory on the same disk, which has the space and from which files can be moved."""
-    return tempfile.TemporaryDirectory(prefix=".restore-", dir=parent)
+    return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
 
 
 def _sync(path: Path) -> None:

@@ -99,6 +99,26 @@ def _write_table(connection: Connection, table: str, file: IO[bytes] | Any) -> i
     return count
 
 
+def read_header(path: Path) -> Header:
+    """What a snapshot says of itself; whether it is whole is not looked at.
+
+    Raises:
+        StorageError: the file is no snapshot, or of a newer format.
+    """
+    try:
+        with gzip.open(path, "rb") as file:
+            return _header(file.readline(LINE_BYTES))
+    except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
+        raise StorageError(f"{path.name} is not a whole snapshot: {error}") from error
+
+
+def _header(line: bytes) -> Header:
+    header = msgspec.json.decode(line, type=Header)
+    if header.format != FORMAT:
+        raise StorageError(f"snapshot of format {header.format}, this server knows {FORMAT}")
+    return header
+
+
 def restore(connection: Connection, path: Path) -> Header:
     """Replace the tables' rows by a snapshot's, inside the caller's transaction.
 
@@ -108,11 +128,7 @@ def restore(connection: Connection, path: Path) -> Header:
     try:
         with gzip.open(path, "rb") as file:
             lines = iter(lambda: file.readline(LINE_BYTES), b"")
-            header = msgspec.json.decode(next(lines, b""), type=Header)
-            if header.format != FORMAT:
-                raise StorageError(
-                    f"snapshot of format {header.format}, this server knows {FORMAT}"
-                )
+            header = _header(next(lines, b""))
             for table in tables.REPLICATED:
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
             _restore_tables(connection, lines)

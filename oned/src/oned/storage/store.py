@@ -77,8 +77,8 @@ def _failure(error: BaseException) -> StorageError:
 class Store(Reading):
     """The only writer of one database.
 
-    ``write``, ``install``, ``purge``, ``adopt`` and ``bootstrap`` are called by one thread
-    at a time; ``rows``, ``entries`` and ``term_at`` read through a connection of their own.
+    What writes is called by one thread at a time; ``rows``, ``entries`` and ``term_at`` read
+    through a connection of their own.
 
     Raises:
         StorageError: another daemon uses it.
@@ -327,14 +327,30 @@ class Store(Reading):
         self._others = self._others_vote()
         self.table_versions.update(_REPLICATED)
 
+    def apply_all(self) -> None:
+        """Apply every entry of the log, committed or not: nothing but this server is left."""
+        last, _ = self.last()
+        if last > self.facts.applied:
+            self.write(Write(None, None, (), last, ()))
+
     def refound(
         self, change: Change, *, zone_uuid: str, server_id: ServerId, configuration: Configuration
     ) -> None:
-        """Make a zone of its own of the content that is here, with these servers alone."""
+        """Make a zone of its own of the content that is here, with these servers alone.
+
+        The log ends: it holds who the servers were. All of it must be applied.
+        """
+        last, term = self.last()
+        assert last == self.facts.applied, f"entry {last} is not applied, {self.facts.applied}"
         after = self.facts._replace(
-            zone_uuid=zone_uuid, server_id=server_id, base_configuration=configuration
+            zone_uuid=zone_uuid,
+            server_id=server_id,
+            base_index=last,
+            base_term=term,
+            base_configuration=configuration,
         )
         with self._transaction():
+            self._writer.execute("DELETE FROM logdb")
             for statement in change.statements:
                 self._writer.execute(statement.sql, statement.parameters)
             after = self._save(after)

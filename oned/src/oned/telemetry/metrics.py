@@ -7,6 +7,7 @@ written for it go on working. Who measures calls a small method here; nobody els
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
@@ -32,6 +33,7 @@ CALL_SECONDS = (
 """Half a millisecond is a local read, 15 s is where a client gives up."""
 
 ELECTION_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+BACKUP_SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 BATCH_ENTRIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 METHODS_MAX = 250
@@ -87,6 +89,17 @@ class Metrics:
             "oned_read_staleness_seconds",
             "Everything acknowledged so long ago or before is in this server's tables;"
             " 0 on a leader that needs to ask nobody, +Inf while no bound is known.",
+        )
+        self._certificate_ends = self._gauge(
+            "oned_certificate_not_after_seconds",
+            "When the certificate in use ends, as a Unix time: of the API's port, if it speaks"
+            " https, and of the peers'.",
+            "which",
+        )
+        self._certificate_refused = self._gauge(
+            "oned_certificate_refused",
+            "1 while the files hold a certificate that cannot be used; the one before is in use.",
+            "which",
         )
         self._members = self._gauge("oned_members", "Servers in the zone's server set.")
         self._voters = self._gauge("oned_voters", "Members that count for a majority.")
@@ -179,6 +192,18 @@ class Metrics:
             ("role", "outcome"),
             registry=self.registry,
         )
+        self._backups = Counter(
+            "oned_backups",
+            "Backups that were asked of this server, by result.",
+            ("result",),
+            registry=self.registry,
+        )
+        self._backup_seconds = self._histogram(
+            "oned_backup_seconds", "From asking for a backup to its last byte.", BACKUP_SECONDS
+        )
+        self._backup_bytes = self._gauge(
+            "oned_backup_last_size_bytes", "Size of the last backup that this server sent whole."
+        )
         self._methods: set[str] = set()
         self._call_children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
@@ -202,6 +227,10 @@ class Metrics:
         self._initialised.set(bool(status["initialised"]))
         self._settled.set(bool(status["configuration_committed"]))
         self._observe_snapshots(status["snapshots"])
+        for which, certificate in status["certificates"].items():
+            end = datetime.fromisoformat(certificate["not_after"])
+            self._certificate_ends.labels(which).set(end.timestamp())
+            self._certificate_refused.labels(which).set(certificate["refused"])
         staleness = status["staleness_seconds"]
         self._staleness.set(float("inf") if staleness is None else staleness)
         self._members.set(len(members))
@@ -275,6 +304,13 @@ class Metrics:
     def snapshot(self, direction: str, outcome: str) -> None:
         """A snapshot was ``sent`` or ``received``, and that was a ``success`` or ``failed``."""
         self._snapshots.labels(direction, outcome).inc()
+
+    def backup(self, result: str, seconds: float, size: int) -> None:
+        """A backup was a ``success`` or ``failed`` after so long; its size counts in the former."""
+        self._backups.labels(result).inc()
+        if result == "success":
+            self._backup_seconds.observe(seconds)
+            self._backup_bytes.set(size)
 
     def hook(self, role: str, outcome: str) -> None:
         """A hook ended; fits ``HookRunner``'s ``report``."""

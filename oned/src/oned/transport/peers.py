@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from oned import pki
+from oned import pki, tls
 from oned.errors import PeerError
 from oned.transport import codec
 from oned.transport.codec import Frame, Hello
@@ -81,9 +81,13 @@ class Peers:
         self._name = name
         self._host, self._port = host, port
         self._events = events
-        self._server_context = pki.server_context(directory, name)
-        self._client_context = pki.client_context(directory, name)
+        files = (pki.AUTHORITY_CERTIFICATE, f"{name}.crt", f"{name}.key")
         self.zone_uuid = pki.identity(directory / f"{name}.crt").zone_uuid
+        self.certificates = tls.Certificates(
+            "peer",
+            tuple(directory / file for file in files),
+            lambda: tls.load_peer(directory, name, self.zone_uuid),
+        )
         self._links: dict[str, list[Link]] = {}
         self._dialers: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -96,7 +100,7 @@ class Peers:
             PeerError: the address cannot be listened on.
         """
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._client_context, limit=0)
+            connector=aiohttp.TCPConnector(ssl=self.certificates.client, limit=0)
         )
         app = web.Application()
         app.router.add_get("/raft", self._accept)
@@ -105,7 +109,11 @@ class Peers:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, self._host, self._port, ssl_context=self._server_context, backlog=128
+            self._runner,
+            self._host,
+            self._port,
+            ssl_context=self.certificates.server,
+            backlog=128,
         )
         try:
             await site.start()
@@ -113,6 +121,7 @@ class Peers:
             raise PeerError(
                 f"PEER: cannot listen on {self._host}:{self._port}: {error.strerror}"
             ) from error
+        self.certificates.start()
 
     async def stop(self) -> None:
         """Close everything."""
@@ -126,6 +135,7 @@ class Peers:
             await self._runner.cleanup()
         if self._session is not None:
             await self._session.close()
+            await self.certificates.stop()
 
     def reach(self, members: Mapping[str, str]) -> None:
         """Keep a connection to each of these peers, given as name → ``host:port``."""

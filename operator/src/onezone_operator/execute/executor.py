@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onezone_operator import naming
-from onezone_operator.errors import FactsChanged
+from onezone_operator.errors import FactsChanged, ZoneRefused
 from onezone_operator.kube.apply import (
     annotate_secret,
     apply_objects,
     apply_secret,
     create_secret,
+    delete_object,
     delete_pod,
     read_secret,
     set_secret_owner,
     write_route,
+    write_task_status,
 )
 from onezone_operator.kube.authority import (
     AUTHORITY_CERTIFICATE,
@@ -38,6 +40,9 @@ from onezone_operator.reconcile.steps import (
     ApplyObjects,
     CreateAuthority,
     CreateCredentials,
+    DeleteTask,
+    DeleteVolume,
+    HandOver,
     IssueCertificates,
     Nothing,
     RecordBootstrap,
@@ -45,6 +50,7 @@ from onezone_operator.reconcile.steps import (
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportTask,
     SetCredentialsOwner,
     SetReplicas,
     Step,
@@ -57,6 +63,7 @@ from onezone_operator.zone.ports import ZoneApi
 __all__ = ["Executor"]
 
 _PASSWORD_BYTES = 24
+_MESSAGE_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class Executor:
     observed: ObservedZone
     credentials: Credentials | None
 
-    async def execute(self, step: Step) -> str:  # noqa: PLR0912 - one branch for each kind
+    async def execute(self, step: Step) -> str:  # noqa: C901, PLR0912 - one branch for each kind
         """Do it, and say in a sentence what was done.
 
         Raises:
@@ -104,6 +111,14 @@ class Executor:
                 await self._replace_pod(step)
             case RepairRoute():
                 await self._repair_route(step)
+            case HandOver():
+                await self._hand_over(step)
+            case DeleteVolume():
+                await self._delete_volume(step)
+            case ReportTask(task=task, status=status):
+                await write_task_status(self.kube, task, status)
+            case DeleteTask(name=name, uid=uid):
+                await delete_object(self.kube, self.zone, naming.TASK_KIND, name, uid=uid)
             case WaitForCatchUp() | Wait() | Nothing():
                 pass
             case _:
@@ -201,6 +216,29 @@ class Executor:
             if report is not None and report.state == "leader" and len(report.members) > 1:
                 raise FactsChanged(f"{step.server} leads by now: it is replaced last")
         await delete_pod(self.kube, self.zone, step.server, uid=step.uid)
+
+    async def _hand_over(self, step: HandOver) -> None:
+        address, session, _ = await self._ask_leader(step.leader)
+        try:
+            await self.zone_api.transfer_leadership(address, session, server_id=step.server_id)
+        except ZoneRefused as error:
+            # The task has until its deadline, and tells meanwhile why.
+            status = step.task.status.model_copy(update={"message": str(error)[:_MESSAGE_MAX]})
+            if status != step.task.status:
+                await write_task_status(self.kube, step.task, status)
+            raise FactsChanged(f"{step.leader} does not hand over: {error}") from error
+
+    async def _delete_volume(self, step: DeleteVolume) -> None:
+        """After a last look: a server that is a member again keeps what it has."""
+        _, _, report = await self._ask_leader(step.leader)
+        if any(member.name == step.server for member in report.members):
+            raise FactsChanged(f"{step.server} is a member")
+        # The claim first: it stays until its pod is gone, and no other pod may take it meanwhile.
+        await delete_object(
+            self.kube, self.zone, "PersistentVolumeClaim", step.volume, uid=step.volume_uid
+        )
+        if step.pod_uid is not None:
+            await delete_pod(self.kube, self.zone, step.server, uid=step.pod_uid)
 
     async def _repair_route(self, step: RepairRoute) -> None:
         await write_route(

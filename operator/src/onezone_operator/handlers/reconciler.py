@@ -167,7 +167,8 @@ class Reconciler:
 
     def _retry_seconds(self, step: Step) -> float:
         match step:
-            case Nothing():
+            case Nothing() | Wait(reason="MaintenanceWindow" | "LeaderApproval"):
+                # Hours, and a user's word is a wake-up.
                 return self.settings.steady_seconds
             case Wait() | WaitForCatchUp():
                 return self.settings.progress_seconds

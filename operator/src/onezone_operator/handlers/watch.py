@@ -4,6 +4,7 @@ objects come from the operator's own watches (``kube.informer``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -19,9 +20,21 @@ def register(registry: kopf.OperatorRegistry) -> None:
     kopf.on.event(naming.GROUP, naming.VERSION, naming.PLURAL, registry=registry, id="onezone")(
         wake_zone
     )
+    kopf.on.event(naming.GROUP, naming.VERSION, naming.TASK_PLURAL, registry=registry, id="task")(
+        wake_zone_of_task
+    )
 
 
 async def wake_zone(*, namespace: str | None, name: str, memo: Runtime, **_: Any) -> None:
     """A OneZone appeared, changed or went."""
     if namespace is not None:
         memo.wake(namespace, name)
+
+
+async def wake_zone_of_task(
+    *, namespace: str | None, spec: Mapping[str, Any], memo: Runtime, **_: Any
+) -> None:
+    """A task appeared, changed or went."""
+    zone = (spec.get("zoneRef") or {}).get("name")
+    if namespace is not None and zone:
+        memo.wake(namespace, zone)

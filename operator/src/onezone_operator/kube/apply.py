@@ -16,6 +16,7 @@ from onezone_operator.kube.observe import secret_data
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import Manifest, ObjectKey
 from onezone_operator.models.onezone import OneZone, OneZoneStatus
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.resources.metadata import build_metadata
 
 __all__ = [
@@ -23,12 +24,17 @@ __all__ = [
     "apply_objects",
     "apply_secret",
     "create_secret",
+    "delete_object",
     "delete_pod",
     "read_secret",
     "set_secret_owner",
     "write_route",
     "write_status",
+    "write_task_status",
 ]
+
+
+_CONDITIONAL = frozenset({"StatefulSet", "ConfigMap"})
 
 
 async def apply_objects(
@@ -38,17 +44,19 @@ async def apply_objects(
 
     A StatefulSet is changed only if it still is what was seen: with a number of pods that arrives
     late, from an operator that was killed, it would take the pod of a server that became a member
-    meanwhile. Of an object that was not seen nothing is taken over: it would be someone else's.
+    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more.
+
+    Of an object that was not seen nothing is taken over: it would be someone else's.
 
     Raises:
-        FactsChanged: the StatefulSet changed meanwhile, or an object came to be.
+        FactsChanged: one of them changed meanwhile, or came to be.
     """
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
         if key not in seen:
             await _apply_new(kube, manifest, naming.FIELD_MANAGER)
             continue
-        if manifest["kind"] != "StatefulSet":
+        if manifest["kind"] not in _CONDITIONAL:
             await kube.apply(manifest, manager=naming.FIELD_MANAGER)
             continue
         version = {"resourceVersion": seen[key]["metadata"]["resourceVersion"]}
@@ -56,7 +64,7 @@ async def apply_objects(
         try:
             await kube.apply(conditional, manager=naming.FIELD_MANAGER)
         except Conflict as error:
-            raise FactsChanged("the StatefulSet changed meanwhile") from error
+            raise FactsChanged(f"the {manifest['kind']} changed meanwhile") from error
 
 
 async def _apply_new(kube: KubeApi, manifest: Manifest, manager: str) -> None:
@@ -252,12 +260,43 @@ async def delete_pod(kube: KubeApi, zone: OneZone, name: str, *, uid: str) -> No
     Raises:
         FactsChanged: another pod has its name by now.
     """
+    await delete_object(kube, zone, "Pod", name, uid=uid)
+
+
+async def delete_object(kube: KubeApi, zone: OneZone, kind: str, name: str, *, uid: str) -> None:
+    """Delete exactly this object; one that is gone already is fine.
+
+    Raises:
+        FactsChanged: another one has its name by now.
+    """
     try:
-        await kube.delete("Pod", zone.namespace, name, uid=uid)
+        await kube.delete(kind, zone.namespace, name, uid=uid)
     except NotFound:
         return
     except Conflict as error:
-        raise FactsChanged(f"pod {name} was replaced meanwhile") from error
+        raise FactsChanged(f"{kind} {name} was replaced meanwhile") from error
+
+
+async def write_task_status(kube: KubeApi, task: OneZoneTask, status: OneZoneTaskStatus) -> None:
+    """Write a task's status over the one that was seen.
+
+    Raises:
+        FactsChanged: the task changed since it was read, or is gone.
+    """
+    try:
+        await kube.patch(
+            naming.TASK_KIND,
+            task.metadata.namespace,
+            task.name,
+            {
+                "metadata": {"resourceVersion": task.metadata.resource_version},
+                "status": status.model_dump(by_alias=True),
+            },
+            manager=naming.STATUS_FIELD_MANAGER,
+            subresource="status",
+        )
+    except (Conflict, NotFound) as error:
+        raise FactsChanged(f"task {task.name} changed meanwhile") from error
 
 
 async def write_status(kube: KubeApi, zone: OneZone, status: OneZoneStatus) -> Manifest | None:

@@ -16,7 +16,7 @@ from typing import Self
 import structlog
 
 from onezone_operator import naming
-from onezone_operator.errors import Gone, KubeError
+from onezone_operator.errors import Gone, KubeError, NotFound
 from onezone_operator.kube.client import KubeClient
 from onezone_operator.kube.store import Place, Store
 
@@ -27,6 +27,7 @@ _ZONES = [("labelSelector", naming.ZONE_LABEL)]
 
 WATCHED: Mapping[str, list[tuple[str, str]]] = {
     naming.KIND: [],
+    naming.TASK_KIND: [],
     "ConfigMap": _ZONES,
     # Not those that Kubernetes makes for the other Services.
     "EndpointSlice": [
@@ -50,6 +51,9 @@ found out a little later."""
 
 SILENCE_SECONDS = 120.0
 """A watch sends a bookmark a minute. One that was silent for longer is not believed."""
+
+UNKNOWN_KIND_SECONDS = 30.0
+"""Until a kind that the API server does not know is asked for again."""
 
 _BACKOFF_FIRST, _BACKOFF_MAX = 0.25, 5.0
 
@@ -106,6 +110,12 @@ class Informers:
                 version = await self._watch(place, version)
             except Gone:
                 version = ""
+            except NotFound:
+                # The CRD is not installed: nobody can have made one.
+                self._store.replace(place, [], "0")
+                self._heard[place] = self._clock()
+                version = ""
+                await asyncio.sleep(UNKNOWN_KIND_SECONDS)
             except KubeError as error:
                 version = ""
                 failures += 1

@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from onezone_operator import naming
 from onezone_operator.errors import NotFound
@@ -28,6 +31,7 @@ from onezone_operator.models.observed import (
     ObservedZone,
 )
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.onezonetask import OneZoneTask
 
 __all__ = ["Credentials", "Observation", "observe_kubernetes", "read_zone"]
 
@@ -73,8 +77,9 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
     calls += [
         kube.list_objects("Pod", zone.namespace, selector=selector),
         kube.list_objects("PersistentVolumeClaim", zone.namespace, selector=selector),
+        _tasks(kube, zone),
     ]
-    *found, pods, volumes = await _all(calls)
+    *found, pods, volumes, tasks = await _all(calls)
     objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
     authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
     peers_secret = objects.get(("Secret", naming.peers_secret_name(zone.name)))
@@ -90,6 +95,7 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         pods=tuple(_pod(each) for each in sorted(pods, key=_name)),
         volumes=tuple(_volume(each) for each in sorted(volumes, key=_name)),
         route=None if route is None else _route(route),
+        tasks=tasks,
     )
     return Observation(observed, credentials)
 
@@ -119,6 +125,24 @@ async def _get(kube: KubeApi, zone: OneZone, key: ObjectKey) -> Manifest | None:
         return {"kind": key[0], **await kube.get(key[0], zone.namespace, key[1])}
     except NotFound:
         return None
+
+
+async def _tasks(kube: KubeApi, zone: OneZone) -> tuple[OneZoneTask, ...]:
+    """The zone's tasks, the oldest first. They carry no label: users make them."""
+    try:
+        found = await kube.list_objects(naming.TASK_KIND, zone.namespace, selector="")
+    except NotFound:
+        return ()  # the CRD is not installed: nobody can have made one
+    own = [each for each in found if _zone_of(each) == zone.name]
+    tasks = []
+    for each in own:
+        with contextlib.suppress(ValidationError):  # the CRD refuses what this version cannot read
+            tasks.append(OneZoneTask.model_validate(each))
+    return tuple(sorted(tasks, key=lambda task: task.order))
+
+
+def _zone_of(live: Manifest) -> str:
+    return str(((live.get("spec") or {}).get("zoneRef") or {}).get("name") or "")
 
 
 def _object_keys(zone: OneZone) -> list[ObjectKey]:
@@ -192,7 +216,9 @@ def _trouble(status: dict[str, Any], conditions: dict[str, dict[str, Any]]) -> s
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"{scheduled.get('reason')}: {scheduled.get('message', '')}".rstrip(": ")
-    for container in status.get("containerStatuses") or []:
+    containers = [*(status.get("initContainerStatuses") or [])]
+    containers += status.get("containerStatuses") or []
+    for container in containers:
         waiting = container.get("state", {}).get("waiting")
         if waiting and waiting.get("reason") not in _WAITING_IS_NORMAL:
             text = f"{waiting.get('reason')}: {waiting.get('message', '')}".rstrip(": ")
@@ -210,6 +236,7 @@ def _volume(live: Manifest) -> ObservedVolume:
         zone_uuid=_annotations(live).get(naming.UUID_ANNOTATION),
         is_bound=live.get("status", {}).get("phase") == "Bound",
         is_terminating=live["metadata"].get("deletionTimestamp") is not None,
+        uid=live["metadata"]["uid"],
     )
 
 

@@ -30,6 +30,7 @@ class Resource:
 
 KINDS = {
     naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
+    naming.TASK_KIND: Resource(naming.API_VERSION, naming.TASK_PLURAL),
     "ConfigMap": Resource("v1", "configmaps"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
     "Event": Resource("v1", "events"),
@@ -54,7 +55,7 @@ class KubeApi(Protocol):
         ...
 
     async def list_objects(self, kind: str, namespace: str, *, selector: str) -> list[Manifest]:
-        """Objects with these labels."""
+        """Objects with these labels; an empty selector is all of the namespace."""
         ...
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:

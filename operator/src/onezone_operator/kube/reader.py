@@ -126,6 +126,33 @@ class KubeReader(KubeClient):
         path = KINDS["Pod"].path(namespace, f"{pod}:{naming.ADMIN_PORT}", "proxy/status")
         return await self._call("GET", path)
 
+    async def call_server(self, namespace: str, pod: str, body: bytes) -> bytes:
+        """An XML-RPC call on a server, through the API server.
+
+        Raises:
+            KubeError: it does not answer, or may not be asked. What the call was to change may
+                have been changed.
+        """
+        path = KINDS["Pod"].path(namespace, f"{pod}:{naming.API_PORT}", "proxy/RPC2")
+        client = self._require()
+        request = await client.param_serialize(
+            "POST",
+            path,
+            header_params={"Content-Type": "text/xml"},
+            body=body.decode(),
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await client.call_api(*request, _request_timeout=self._timeout)
+            answer = await response.read()  # type: ignore[no-untyped-call]
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{path}: {type(error).__name__} {error}".rstrip()) from error
+        if response.status in {401, 403}:
+            raise Forbidden(f"POST {path}: you may not create pods/proxy")
+        if response.status != 200 or answer is None:  # noqa: PLR2004 - OK
+            raise Unavailable(f"POST {path}: HTTP {response.status}")
+        return bytes(answer)
+
     async def stream_log(
         self,
         namespace: str,

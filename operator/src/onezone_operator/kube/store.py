@@ -106,6 +106,11 @@ class Store:
         known = self._known[self._place(kind, namespace)]
         return list(known.zones.get((namespace, zone), {}).values())
 
+    def of_namespace(self, kind: str, namespace: str) -> list[Manifest]:
+        """All objects of a kind in a namespace."""
+        known = self._known[self._place(kind, namespace)]
+        return [live for (each, _), live in known.objects.items() if each == namespace]
+
     def all_of(self, kind: str) -> Iterator[Manifest]:
         """Every object of a kind."""
         for (each, _), known in self._known.items():
@@ -147,13 +152,13 @@ class Store:
         key = (metadata.get("namespace", ""), metadata["name"])
         self._take(known, key)
         known.objects[key] = live
-        zone = (metadata.get("labels") or {}).get(naming.ZONE_LABEL)
+        zone = _zone_of(live)
         if zone is not None:
             known.zones.setdefault((key[0], zone), {})[key[1]] = live
 
     def _take(self, known: _Known, key: tuple[str, str]) -> None:
         old = known.objects.pop(key, None)
-        zone = ((old or {}).get("metadata", {}).get("labels") or {}).get(naming.ZONE_LABEL)
+        zone = None if old is None else _zone_of(old)
         of_zone = known.zones.get((key[0], zone)) if zone is not None else None
         if zone is not None and of_zone is not None:
             of_zone.pop(key[1], None)
@@ -168,9 +173,14 @@ class Store:
 
     def _tell(self, kind: str, live: Manifest) -> None:
         metadata = live["metadata"]
-        if kind == naming.KIND:
-            zone = metadata["name"]
-        else:
-            zone = (metadata.get("labels") or {}).get(naming.ZONE_LABEL)
+        zone = metadata["name"] if kind == naming.KIND else _zone_of(live)
         if zone:
             self._wake(metadata.get("namespace", ""), zone)
+
+
+def _zone_of(live: Manifest) -> str | None:
+    """The zone that an object belongs to by its label, or that it refers to."""
+    label = (live["metadata"].get("labels") or {}).get(naming.ZONE_LABEL)
+    reference = (live.get("spec") or {}).get("zoneRef") or {}
+    name = label or reference.get("name")
+    return str(name) if name else None

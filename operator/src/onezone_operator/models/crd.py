@@ -1,35 +1,25 @@
-"""The CRD of OneZone, from its model: structural, with rules, columns and subresources.
+"""The CRDs, from their models: structural, with rules, columns and subresources.
 
 Pure. ``crds/`` holds the outcome, and a test fails when the two differ.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import yaml
+from pydantic import BaseModel
 
 from onezone_operator import naming
 from onezone_operator.models.onezone import OneZone, OneZoneSpec, OneZoneStatus
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskSpec, OneZoneTaskStatus
 
-__all__ = ["FILE_NAME", "build_crd", "render_crd"]
+__all__ = ["DEFINITIONS", "FILE_NAME", "ONEZONE", "TASK", "Definition", "build_crd", "render_crd"]
 
-FILE_NAME = f"{naming.PLURAL}.{naming.GROUP}.yaml"
+_Columns = tuple[tuple[str, str, str, int], ...]
 
 _HEADER = "# Generated from the models of onezone-operator: change those, then `make crds`.\n"
-
-_COLUMNS: tuple[tuple[str, str, str, int], ...] = (
-    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
-    ("Servers", "string", ".status.readyServers", 0),
-    ("Leader", "string", ".status.leader", 0),
-    ("Term", "integer", ".status.term", 0),
-    ("Health", "string", ".status.diagnosis.health", 0),
-    ("Status", "string", ".status.plan.message", 0),
-    ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Desired", "integer", ".spec.replicas", 1),
-    ("Endpoint", "string", ".status.endpoint", 1),
-    ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
-)
 
 _KEPT = frozenset(
     {
@@ -53,62 +43,145 @@ _KEPT = frozenset(
 """Keywords of JSON schema that a structural schema may hold as they are."""
 
 
-def build_crd() -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One kind of resource.
+
+    Attributes:
+        about: the model whose docstring describes it.
+        columns: what ``kubectl get`` shows: name, type, path, and 1 for ``-o wide`` only.
+        rules: on the whole object, beside those in its spec's model.
+        scale: the scale subresource, None without.
+    """
+
+    kind: str
+    plural: str
+    singular: str
+    short_name: str
+    about: type[BaseModel]
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: _Columns
+    rules: tuple[tuple[str, str], ...] = ()
+    scale: dict[str, str] | None = None
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.plural}.{naming.GROUP}.yaml"
+
+
+ONEZONE = Definition(
+    kind=naming.KIND,
+    plural=naming.PLURAL,
+    singular=naming.SINGULAR,
+    short_name=naming.SHORT_NAME,
+    about=OneZone,
+    spec=OneZoneSpec,
+    status=OneZoneStatus,
+    columns=(
+        ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+        ("Servers", "string", ".status.readyServers", 0),
+        ("Leader", "string", ".status.leader", 0),
+        ("Term", "integer", ".status.term", 0),
+        ("Health", "string", ".status.diagnosis.health", 0),
+        ("Status", "string", ".status.plan.message", 0),
+        ("Age", "date", ".metadata.creationTimestamp", 0),
+        ("Desired", "integer", ".spec.replicas", 1),
+        ("Endpoint", "string", ".status.endpoint", 1),
+        ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
+    ),
+    rules=(
+        (
+            f"size(self.metadata.name) <= {naming.NAME_MAX}",
+            (
+                f"metadata.name may have {naming.NAME_MAX} characters at most: "
+                "names of pods and volumes are made from it"
+            ),
+        ),
+        (
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            (
+                "metadata.name must begin with a letter and hold only a-z, 0-9 and -: "
+                "it is the name of a Service"
+            ),
+        ),
+    ),
+    scale={
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+
+TASK = Definition(
+    kind=naming.TASK_KIND,
+    plural=naming.TASK_PLURAL,
+    singular=naming.TASK_SINGULAR,
+    short_name=naming.TASK_SHORT_NAME,
+    about=OneZoneTask,
+    spec=OneZoneTaskSpec,
+    status=OneZoneTaskStatus,
+    columns=(
+        ("Zone", "string", ".spec.zoneRef.name", 0),
+        ("Type", "string", ".spec.type", 0),
+        ("Server", "string", ".spec.server", 0),
+        ("Succeeded", "string", '.status.conditions[?(@.type=="Succeeded")].status', 0),
+        ("Status", "string", ".status.message", 0),
+        ("Age", "date", ".metadata.creationTimestamp", 0),
+        ("Confirmed", "boolean", ".spec.confirm", 1),
+    ),
+)
+
+DEFINITIONS = (ONEZONE, TASK)
+FILE_NAME = ONEZONE.file_name
+
+
+def build_crd(definition: Definition = ONEZONE) -> dict[str, Any]:
     """The CustomResourceDefinition."""
-    schema = {
-        "description": _one_line(OneZone.__doc__ or ""),
+    schema: dict[str, Any] = {
+        "description": _one_line(definition.about.__doc__ or ""),
         "type": "object",
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _with_default(_schema(OneZoneSpec)),
-            "status": _without_defaults(_schema(OneZoneStatus)),
+            "spec": _with_default(_schema(definition.spec)),
+            "status": _without_defaults(_schema(definition.status)),
         },
-        "x-kubernetes-validations": [
-            {
-                "rule": f"size(self.metadata.name) <= {naming.NAME_MAX}",
-                "message": f"metadata.name may have {naming.NAME_MAX} characters at most: "
-                "names of pods and volumes are made from it",
-            },
-            {
-                "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-                "message": "metadata.name must begin with a letter and hold only a-z, 0-9 and -: "
-                "it is the name of a Service",
-            },
-        ],
     }
+    if schema["properties"]["spec"].get("required"):
+        # What a spec must have, no default can give it: the object must have a spec.
+        schema["properties"]["spec"].pop("default", None)
+        schema["required"] = ["spec"]
+    if definition.rules:
+        schema["x-kubernetes-validations"] = [
+            {"rule": rule, "message": text} for rule, text in definition.rules
+        ]
+    scale = {} if definition.scale is None else {"scale": definition.scale}
     version = {
         "name": naming.VERSION,
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
-        "subresources": {
-            "status": {},
-            "scale": {
-                "specReplicasPath": ".spec.replicas",
-                "statusReplicasPath": ".status.replicas",
-                "labelSelectorPath": ".status.selector",
-            },
-        },
+        "subresources": {"status": {}, **scale},
         "additionalPrinterColumns": [
             {"name": name, "type": kind, "jsonPath": path}
             | ({"priority": priority} if priority else {})
-            for name, kind, path, priority in _COLUMNS
+            for name, kind, path, priority in definition.columns
         ],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{naming.PLURAL}.{naming.GROUP}"},
+        "metadata": {"name": f"{definition.plural}.{naming.GROUP}"},
         "spec": {
             "group": naming.GROUP,
             "names": {
-                "kind": naming.KIND,
-                "listKind": f"{naming.KIND}List",
-                "plural": naming.PLURAL,
-                "singular": naming.SINGULAR,
-                "shortNames": [naming.SHORT_NAME],
+                "kind": definition.kind,
+                "listKind": f"{definition.kind}List",
+                "plural": definition.plural,
+                "singular": definition.singular,
+                "shortNames": [definition.short_name],
                 "categories": [naming.CATEGORY],
             },
             "scope": "Namespaced",
@@ -117,10 +190,10 @@ def build_crd() -> dict[str, Any]:
     }
 
 
-def render_crd() -> str:
+def render_crd(definition: Definition = ONEZONE) -> str:
     """The CRD as the text that ``crds/`` holds."""
     return _HEADER + yaml.dump(
-        build_crd(), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
+        build_crd(definition), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
     )
 
 
@@ -132,7 +205,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _schema(model: type[OneZoneSpec | OneZoneStatus]) -> dict[str, Any]:
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
     raw = model.model_json_schema(by_alias=True, mode="validation")
     return _structural(raw, cast("dict[str, Any]", raw.get("$defs", {})))
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from onezone_operator.models.onezonetask import OneZoneTask
+
 __all__ = [
     "Manifest",
     "Member",
@@ -64,6 +66,9 @@ class ServerReport:
     configuration_committed: bool
     members: tuple[Member, ...] = ()
     version: str = ""
+    log_index: int = 0
+    log_term: int = 0
+    """The last entry of its log: by these Raft tells whose log is longer."""
     database: str = ""
     """ok, or why the server takes no part; empty where it does not tell."""
 
@@ -102,6 +107,7 @@ class ObservedVolume:
     zone_uuid: str | None = None
     is_bound: bool = False
     is_terminating: bool = False
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class ObservedZone:
         reports: by server name; a server that did not answer is absent.
         contested: objects that someone else keeps changing back; left alone for a while.
         has_credentials: whether the Secret with oneadmin's credentials can be used.
+        tasks: the zone's, the oldest first.
     """
 
     objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
@@ -145,7 +152,12 @@ class ObservedZone:
     route: ObservedRoute | None = None
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
     contested: frozenset[ObjectKey] = frozenset()
+    tasks: tuple[OneZoneTask, ...] = ()
 
     def pod(self, name: str) -> ObservedPod | None:
         """The pod of a server."""
         return next((each for each in self.pods if each.name == name), None)
+
+    def volume(self, name: str) -> ObservedVolume | None:
+        """A claim by its name."""
+        return next((each for each in self.volumes if each.name == name), None)

@@ -17,6 +17,7 @@ __all__ = [
     "Condition",
     "DiagnosisStatus",
     "Endpoint",
+    "MaintenanceWindow",
     "Metadata",
     "OneZone",
     "OneZoneSpec",
@@ -28,6 +29,7 @@ __all__ = [
     "Scheduling",
     "ServerStatus",
     "Storage",
+    "UpdateStrategy",
 ]
 
 
@@ -252,6 +254,34 @@ class SecretReference(_Model):
     """Name of the Secret."""
 
 
+class MaintenanceWindow(_Model):
+    """A time in which running servers may be replaced."""
+
+    schedule: Annotated[str, Field(min_length=9, max_length=100)]
+    """When it opens, as a cron expression of five fields: minute, hour, day of month, month, day of
+    week. 0 2 * * SAT is every Saturday at two."""
+
+    duration_minutes: Annotated[int, Field(ge=5, le=10080)] = 60
+    """Minutes that it stays open. A replacement that was begun in it is finished."""
+
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    """Time zone of the schedule, such as Europe/Berlin."""
+
+
+class UpdateStrategy(_Model):
+    """How and when running servers are changed. Repairs wait for nothing of this."""
+
+    leader: Literal["Auto", "Manual"] = "Auto"
+    """Auto: the leader hands over and is replaced last. Manual: it waits until its replacement is
+    approved with the annotation onezone.dev/approve-leader, or until it leads no more."""
+
+    maintenance_windows: Annotated[
+        list[MaintenanceWindow], Field(max_length=16, json_schema_extra=_ATOMIC)
+    ] = Field(default_factory=list)
+    """When changes of image, resources and configuration reach running servers; at any time when
+    absent."""
+
+
 class OneZoneSpec(_Model):
     """A zone as it shall be."""
 
@@ -302,11 +332,17 @@ class OneZoneSpec(_Model):
     scheduling: Scheduling = Field(default_factory=Scheduling)
     """Where the servers run."""
 
+    update_strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
+    """How and when running servers are changed."""
+
     credentials_secret_ref: SecretReference | None = None
     """Secret whose key one_auth holds oneadmin:<password>. Absent: one is made."""
 
     log_level: Literal["error", "warning", "info", "debug"] = "info"
     """How much the servers log."""
+
+    hibernated: bool = False
+    """No server runs. Volumes, members and addresses are kept; false wakes the zone again."""
 
     paused: bool = False
     """The operator reports, and changes nothing. The zone itself goes on, and so does failover."""
@@ -357,8 +393,8 @@ class DiagnosisStatus(_Model):
 
     health: str = ""
     """Healthy, Partial (some member does not follow), NoLeader, NoQuorum, SplitBrain, Uncertain
-    (too little was seen: nothing is forced), Unknown (no server answered) or NotBootstrapped (no
-    database yet)."""
+    (too little was seen: nothing is forced), Unknown (no server answered), Hibernated or
+    NotBootstrapped (no database yet)."""
     message: str = ""
     """Why, in a sentence."""
 
@@ -422,7 +458,7 @@ class OneZoneStatus(_Model):
         default_factory=list
     )
     """Ready, Quorate, LeaderElected, RoutingInSync, AllServersReady, Progressing, Degraded,
-    ConfigInSync, BackupReady and Paused."""
+    ConfigInSync, BackupReady, Paused and Hibernated."""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of one type, None before it was first written."""
@@ -438,6 +474,7 @@ class Metadata(_Model):
     generation: int = 0
     resource_version: str = ""
     deletion_timestamp: str | None = None
+    annotations: dict[str, str] = Field(default_factory=dict)
 
 
 class OneZone(_Model):

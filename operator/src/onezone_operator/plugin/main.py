@@ -1,22 +1,18 @@
 """``kubectl onezone``: the command line.
 
-Exit codes: 0 done, and for ``status``: every zone shown is healthy. 1 a zone is not healthy. 2 the
-command was mistyped. 3 something could not be read.
+Exit codes: 0 done, and for ``status``: every zone shown is healthy. 1 a zone is not healthy, or
+what was asked failed. 2 the command was mistyped. 3 something could not be read or written. 4 it
+was not done in time. What changes a zone is in ``plugin.acts``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import json
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import yaml
@@ -25,130 +21,53 @@ from click.shell_completion import ShellComplete
 from onezone_operator import naming
 from onezone_operator.errors import (
     Forbidden,
-    Invalid,
     NotFound,
     OperatorError,
-    Unavailable,
 )
 from onezone_operator.kube import KubeReader
 from onezone_operator.models.observed import Manifest
-from onezone_operator.plugin import gather, report, view
+from onezone_operator.plugin import acts, gather, report, view
+from onezone_operator.plugin.session import (
+    EXIT_UNREAD,
+    login_from,
+    login_options,
+    now,
+    output_option,
+    rendered,
+    run,
+)
 from onezone_operator.reconcile.forecast import forecast
 
 __all__ = ["complete", "main"]
 
-EXIT_UNREAD = 3
 WATCH_SECONDS = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
 _HELP = {"help_option_names": ["-h", "--help"]}
-
-_HINTS: tuple[tuple[type[OperatorError], str], ...] = (
-    (NotFound, "kubectl onezone status -A"),
-    (Forbidden, "kubectl auth can-i --list"),
-    (Invalid, "kubectl explain onezone.spec --recursive"),
-    (Unavailable, "kubectl cluster-info"),
-    (OperatorError, "kubectl config get-contexts"),
-)
-"""Kind of an error → what to type next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How to reach the cluster."""
-
-    kubeconfig: Path | None
-    context: str | None
-    namespace: str | None
-    seconds: float
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[KubeReader, str]]:
-        """The API server, and the namespace that is meant."""
-        reader = KubeReader(
-            request_seconds=self.seconds, kubeconfig=self.kubeconfig, context=self.context
-        )
-        async with reader as kube:
-            yield kube, self.namespace or kube.namespace
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _run(call: Callable[[], Awaitable[int]]) -> NoReturn:
-    """Run to the exit code; expected trouble is told with the next command to type."""
-
-    async def started() -> int:
-        return await call()
-
-    try:
-        code = asyncio.run(started())
-    except OperatorError as error:
-        hint = next(text for kind, text in _HINTS if isinstance(error, kind))
-        click.echo(f"error: {error}\ntry:   {hint}", err=True)
-        code = EXIT_UNREAD
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
-
-
-def _login_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option(
-            "--request-timeout",
-            type=click.FloatRange(0.1, 600),
-            default=10.0,
-            show_default=True,
-            help="Seconds that one call to the API server may take.",
-        ),
-        click.option("--context", help="Context of the kubeconfig."),
-        click.option(
-            "--kubeconfig",
-            type=click.Path(path_type=Path, dir_okay=False, exists=True),
-            help="kubeconfig; else as kubectl finds it.",
-        ),
-        click.option("-n", "--namespace", help="Namespace; else the context's."),
-    ):
-        command = option(command)
-    return command
-
-
-def _login(options: dict[str, Any]) -> Login:
-    return Login(
-        options["kubeconfig"], options["context"], options["namespace"], options["request_timeout"]
-    )
 
 
 @click.group(context_settings=_HELP)
 @click.version_option(None, "-V", "--version", package_name="onezone-operator")
 def main() -> None:
-    """Look at OpenNebula zones on Kubernetes, whether the operator runs or not.
+    """Look at OpenNebula zones on Kubernetes, whether the operator runs or not, and act on them.
 
-    Exit codes: 0 done (status: every zone is healthy), 1 a zone is not healthy, 2 mistyped,
-    3 something could not be read.
+    Exit codes: 0 done (status: every zone is healthy), 1 a zone is not healthy or what was asked
+    failed, 2 mistyped, 3 something could not be read or written, 4 not done within --timeout.
     """
 
 
 @main.command()
 @click.argument("name", required=False)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Zones of all namespaces.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer.",
-)
+@output_option
 @click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds.")
-@_login_options
+@login_options
 def status(
     name: str | None, *, all_namespaces: bool, output: str, watch: bool, **options: Any
 ) -> None:
     """Servers, leader, diagnosis and next step of a zone, or of all of a namespace."""
     if name is not None and all_namespaces:
         raise click.UsageError("give a NAME or -A, not both")
-    login = _login(options)
+    login = login_from(options)
 
     async def once(kube: KubeReader, namespace: str) -> int:
         if name is not None:
@@ -156,7 +75,7 @@ def status(
         else:
             raws = await kube.list_zones(None if all_namespaces else namespace)
         facts = await gather.gather_all(kube, raws)
-        views = [view.build_view(each, _now()) for each in facts]
+        views = [view.build_view(each, now()) for each in facts]
         if not views and output == "table":
             where = "any namespace" if all_namespaces else f"namespace {namespace}"
             click.echo(f"There is no OneZone in {where}.", err=True)
@@ -177,7 +96,7 @@ def status(
                     code = EXIT_UNREAD
             return code
 
-    _run(call)
+    run(call)
 
 
 def _rendered(views: list[view.ZoneView], output: str, *, single: bool) -> str:
@@ -185,9 +104,7 @@ def _rendered(views: list[view.ZoneView], output: str, *, single: bool) -> str:
         return view.render_table(views[0]) if single else view.render_zones(views)
     data: Any = [view.as_data(each) for each in views]
     data = data[0] if single else {"items": data}
-    if output == "json":
-        return json.dumps(data, indent=2)
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000).rstrip()
+    return rendered(data, output)
 
 
 @main.command()
@@ -199,15 +116,8 @@ def _rendered(views: list[view.ZoneView], output: str, *, single: bool) -> str:
     required=True,
     help="OneZone as it shall be; - is standard input.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="Form of the answer.",
-)
-@_login_options
+@output_option
+@login_options
 def explain(file: Any, *, output: str, **options: Any) -> None:
     """What the operator would do for a changed OneZone, step by step. Nothing is written.
 
@@ -215,7 +125,7 @@ def explain(file: Any, *, output: str, **options: Any) -> None:
     every server comes up as it should.
     """
     wanted = _read_manifest(file)
-    login = _login(options)
+    login = login_from(options)
 
     async def call() -> int:
         async with login.open() as (kube, default):
@@ -223,15 +133,10 @@ def explain(file: Any, *, output: str, **options: Any) -> None:
         if output == "table":
             click.echo(view.render_forecast(steps))
         else:
-            data = {"steps": view.forecast_data(steps)}
-            click.echo(
-                json.dumps(data, indent=2)
-                if output == "json"
-                else yaml.safe_dump(data, sort_keys=False, width=1000).rstrip()
-            )
+            click.echo(rendered({"steps": view.forecast_data(steps)}, output))
         return 0
 
-    _run(call)
+    run(call)
 
 
 def _read_manifest(file: Any) -> Manifest:
@@ -263,7 +168,7 @@ async def _explained(kube: KubeReader, wanted: Manifest, namespace: str) -> Any:
     facts = await gather.gather(kube, checked)
     if facts.unread:
         raise Forbidden(f"the plan needs what you may not read: {', '.join(sorted(facts.unread))}")
-    return forecast(facts.zone, facts.observed, _now(), address_type=facts.address_type)
+    return forecast(facts.zone, facts.observed, now(), address_type=facts.address_type)
 
 
 @main.command("report")
@@ -274,23 +179,23 @@ async def _explained(kube: KubeReader, wanted: Manifest, namespace: str) -> Any:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write; onezone-NAME-<time>.zip when absent. An existing one is left alone.",
 )
-@_login_options
+@login_options
 def write_report(name: str, *, output: Path | None, **options: Any) -> None:
     """Collect what is needed to understand a zone into a zip, without secrets.
 
     It holds the OneZone, pods, StatefulSet, Services, EndpointSlices, volume claims, events, the
     servers' /status and logs. Every value of the zone's Secrets is looked for and taken out.
     """
-    login = _login(options)
+    login = login_from(options)
 
     async def call() -> int:
-        now = _now()
+        moment = now()
         async with login.open() as (kube, namespace):
             raw = await gather.read_one(kube, namespace, name)
             facts = await gather.gather(kube, raw)
             found = await gather.gather_report(kube, facts.zone)
         files = report.build_files(
-            summary=view.render_table(view.build_view(facts, now)),
+            summary=view.render_table(view.build_view(facts, moment)),
             zone=raw,
             objects=found.objects,
             statuses=found.statuses,
@@ -298,7 +203,7 @@ def write_report(name: str, *, output: Path | None, **options: Any) -> None:
             missing=found.missing,
         )
         cleaned = report.clean(files, report.secret_values(found.secrets))
-        path = output or Path(f"onezone-{name}-{now:%Y%m%dT%H%M%SZ}.zip")
+        path = output or Path(f"onezone-{name}-{moment:%Y%m%dT%H%M%SZ}.zip")
         _write_zip(path, cleaned.files)
         click.echo(f"{path}: {len(cleaned.files)} files")
         click.echo(
@@ -306,7 +211,7 @@ def write_report(name: str, *, output: Path | None, **options: Any) -> None:
         )
         return 0
 
-    _run(call)
+    run(call)
 
 
 def _write_zip(path: Path, files: dict[str, bytes]) -> None:
@@ -328,12 +233,12 @@ def _write_zip(path: Path, files: dict[str, bytes]) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on as the servers log.")
 @click.option("-p", "--previous", is_flag=True, help="Of the container that ran before.")
 @click.option("--tail", type=click.IntRange(min=0), help="Last lines only.")
-@_login_options
+@login_options
 def logs(
     name: str, *, server: str | None, follow: bool, previous: bool, tail: int | None, **options: Any
 ) -> None:
     """Logs of a zone's servers, each line with its server when there are several."""
-    login = _login(options)
+    login = login_from(options)
 
     async def call() -> int:
         async with login.open() as (kube, namespace):
@@ -358,7 +263,7 @@ def logs(
 
             return await _all_shown([show(each) for each in names])
 
-    _run(call)
+    run(call)
 
 
 async def _all_shown(shown: list[Any]) -> int:
@@ -371,6 +276,10 @@ async def _all_shown(shown: list[Any]) -> int:
         elif isinstance(answer, BaseException):
             raise answer
     return code
+
+
+for act in acts.COMMANDS:
+    main.add_command(act)
 
 
 def complete() -> None:

@@ -8,19 +8,20 @@ from typing import Literal
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.hibernation import is_asleep
 from onezone_operator.reconcile.quorum import Diagnosis, Health
 from onezone_operator.reconcile.rollout import outdated_pods
 from onezone_operator.reconcile.routing import route_difference
 from onezone_operator.reconcile.seed import is_bootstrapped
 from onezone_operator.reconcile.steps import (
-    ApplyObjects,
     Nothing,
     Step,
     Wait,
     WaitForCatchUp,
     describe,
 )
-from onezone_operator.resources.drift import storage_difference
+from onezone_operator.reconcile.upgrade import find_blocked
+from onezone_operator.resources.drift import storage_difference, template_difference
 
 __all__ = ["CONDITIONS", "Verdict", "judge"]
 
@@ -35,6 +36,7 @@ CONDITIONS = (
     "ConfigInSync",
     "BackupReady",
     "Paused",
+    "Hibernated",
 )
 
 
@@ -65,11 +67,12 @@ def judge(
         "AllServersReady": servers,
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
-        "ConfigInSync": _config_in_sync(zone, observed, step),
+        "ConfigInSync": _config_in_sync(zone, observed),
         "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
         else Verdict("False", "NotPaused"),
+        "Hibernated": _hibernated(zone, observed),
     }
     verdicts["Ready"] = _ready(quorate, routing, servers)
     return {kind: verdicts[kind] for kind in CONDITIONS}
@@ -91,7 +94,7 @@ def _quorate(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Ver
             status: Literal["True", "False", "Unknown"] = "True"
         case Health.UNKNOWN | Health.UNCERTAIN | Health.NO_LEADER:
             status = "Unknown"
-        case Health.NOT_BOOTSTRAPPED | Health.NO_QUORUM | Health.SPLIT:
+        case Health.NOT_BOOTSTRAPPED | Health.NO_QUORUM | Health.SPLIT | Health.HIBERNATED:
             status = "False"
     return Verdict(status, str(finding.health), finding.message)
 
@@ -102,6 +105,8 @@ def _leader_elected(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis)
         return Verdict("True", "Elected", f"{leader.name} leads in term {leader.term}")
     if not is_bootstrapped(zone, observed):
         return Verdict("False", "NotBootstrapped", "The zone's database is not made yet")
+    if zone.spec.hibernated:
+        return Verdict("False", "Hibernated", "The zone is hibernated (spec.hibernated)")
     if diagnosis.health in {Health.UNKNOWN, Health.UNCERTAIN}:
         return Verdict("Unknown", str(diagnosis.health), "A leader is not confirmed by a quorum")
     return Verdict("False", str(diagnosis.health), "No server leads with a quorum")
@@ -119,6 +124,8 @@ def _routing(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Ver
 
 def _all_servers_ready(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
     desired = zone.spec.replicas
+    if zone.spec.hibernated:
+        return Verdict("False", "Hibernated", "The zone is hibernated (spec.hibernated)")
     good = [
         member.name for member in diagnosis.voters if _is_good(observed, diagnosis, member.name)
     ]
@@ -129,6 +136,15 @@ def _all_servers_ready(zone: OneZone, observed: ObservedZone, diagnosis: Diagnos
     if len(good) != desired:
         return Verdict("False", "SizeDiffers", count)
     return Verdict("True", "AllReady", count)
+
+
+def _hibernated(zone: OneZone, observed: ObservedZone) -> Verdict:
+    """Unknown on the way: neither alarms nor those who wait for it may take it for an end."""
+    if not zone.spec.hibernated:
+        return Verdict("False", "NotHibernated")
+    if is_asleep(zone, observed):
+        return Verdict("True", "Hibernated", "No server runs; volumes and members are kept")
+    return Verdict("Unknown", "Hibernating", "Servers are being stopped, one by one")
 
 
 def _is_good(observed: ObservedZone, diagnosis: Diagnosis, name: str) -> bool:
@@ -150,6 +166,8 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
         return Verdict("True", step.reason, step.message)
     if not is_bootstrapped(zone, observed):
         return Verdict("False", "NotBootstrapped")
+    if zone.spec.hibernated:
+        return Verdict("False", "Hibernated")
     if diagnosis.leader is None:
         return Verdict("True", str(diagnosis.health), "The zone has no confirmed leader")
     new = step.server if isinstance(step, WaitForCatchUp) else None
@@ -163,7 +181,7 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
     return Verdict("False", "Healthy")
 
 
-def _config_in_sync(zone: OneZone, observed: ObservedZone, step: Step) -> Verdict:
+def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
     statefulset = observed.statefulset
     live = observed.objects.get(("StatefulSet", zone.name))
     if statefulset is None or live is None:
@@ -176,11 +194,15 @@ def _config_in_sync(zone: OneZone, observed: ObservedZone, step: Step) -> Verdic
     if observed.contested:
         names = ", ".join(sorted(f"{kind} {name}" for kind, name in observed.contested))
         return Verdict("False", "ObjectsContested", f"Someone keeps changing {names}")
-    if isinstance(step, ApplyObjects) and any(
-        each["kind"] == "StatefulSet" for each in step.manifests
-    ):
-        # The status is written before the step: the pods are all alike, but not of this spec.
-        return Verdict("False", "OlderTemplate", "The StatefulSet is about to be changed")
+    blocked = find_blocked(zone, observed)
+    if blocked is not None:
+        return Verdict("False", "UpgradeBlocked", f"The image is not rolled out: {blocked}")
+    differing = template_difference(zone, live)
+    if differing is not None:
+        # Not written yet (the status is, before the step), or the zone is paused.
+        return Verdict(
+            "False", "OlderTemplate", f"The StatefulSet is of an older spec: {differing}"
+        )
     if not statefulset.is_current:
         # Its controller is a moment behind, perhaps only by a number of pods.
         known = zone.status.condition("ConfigInSync")

@@ -29,6 +29,9 @@ from onezone_operator.reconcile.steps import (
     ApplyObjects,
     CreateAuthority,
     CreateCredentials,
+    DeleteTask,
+    DeleteVolume,
+    HandOver,
     IssueCertificates,
     Nothing,
     RecordBootstrap,
@@ -36,6 +39,7 @@ from onezone_operator.reconcile.steps import (
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportTask,
     SetCredentialsOwner,
     SetReplicas,
     Step,
@@ -104,6 +108,10 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
             return _with_new_pod(observed, server)
         case RepairRoute(leader=leader, address=address, term=term):
             return replace(observed, route=ObservedRoute((address,), leader, term))
+        case HandOver(leader=leader, server=server):
+            return _handed_over(observed, leader, to=server)
+        case DeleteVolume() | ReportTask() | DeleteTask():
+            return None
         case WaitForCatchUp(server=server):
             voting = [
                 replace(each, voter=True, lag=0) if each.name == server else each
@@ -202,9 +210,11 @@ def _with_new_pod(observed: ObservedZone, server: str) -> ObservedZone:
     return _handed_over(observed, server)
 
 
-def _handed_over(observed: ObservedZone, server: str) -> ObservedZone:
+def _handed_over(observed: ObservedZone, server: str, *, to: str | None = None) -> ObservedZone:
     members = _members(observed)
-    heirs = [each for each in members if each.voter and each.name != server]
+    heirs = [
+        each for each in members if each.voter and each.name != server and to in {None, each.name}
+    ]
     if not heirs:
         return observed
     leader = _leader(observed)

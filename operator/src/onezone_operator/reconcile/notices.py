@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onezone_operator.models.onezone import OneZoneStatus
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.reconcile.steps import (
+    DeleteVolume,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportTask,
     SetReplicas,
     Step,
     describe,
@@ -47,13 +50,34 @@ def notice_of_step(step: Step) -> Notice | None:
             return Notice("Normal", "PodReplaced", describe(step))
         case RepairRoute():
             return Notice("Warning", "RouteRepaired", describe(step))
+        case DeleteVolume():
+            return Notice("Normal", "VolumeDeleted", describe(step))
+        case ReportTask(task=task, status=status):
+            return _notice_of_task(task, status)
         case _:
             return None
+
+
+def _notice_of_task(task: OneZoneTask, status: OneZoneTaskStatus) -> Notice | None:
+    """A task began, or is over. What it waits for is in its status alone."""
+    text = f"{task.name} ({task.spec.type}): {status.message}"
+    if status.completed_at is not None:
+        if status.outcome is not None and status.outcome.status == "True":
+            return Notice("Normal", "TaskSucceeded", text)
+        return Notice("Warning", "TaskFailed", text)
+    is_start = status.started_at is not None and not task.is_started
+    return Notice("Normal", "TaskStarted", text) if is_start else None
 
 
 def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Notice, ...]:
     """Events for what became different between two statuses."""
     notices = []
+    asleep = after.condition("Hibernated")
+    if asleep is not None and asleep.status != "False":
+        # Asked for: nothing of it is a warning.
+        known = before.condition("Hibernated")
+        is_new = asleep.status == "True" and known is not None and known.status != "True"
+        return (Notice("Normal", "Hibernated", asleep.message),) if is_new else ()
     if after.leader is not None and (after.leader, after.term) != (before.leader, before.term):
         notices.append(
             Notice("Normal", "LeaderElected", f"{after.leader} leads in term {after.term}")

@@ -13,8 +13,11 @@ from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.founding import keeps_volumes, plan_founding, plan_previews
+from onezone_operator.reconcile.hibernation import plan_hibernation
 from onezone_operator.reconcile.membership import (
     known_size,
+    lacks_pods,
     plan_lost_quorum,
     plan_membership,
 )
@@ -30,6 +33,8 @@ from onezone_operator.reconcile.seed import (
     zone_uuid,
 )
 from onezone_operator.reconcile.steps import ApplyObjects, Nothing, Step, Wait
+from onezone_operator.reconcile.tasks import plan_finished_tasks, plan_task
+from onezone_operator.reconcile.upgrade import find_blocked, hold_image
 from onezone_operator.resources.children import Shape, build_children
 from onezone_operator.resources.drift import find_drift
 from onezone_operator.resources.metadata import is_foreign
@@ -67,20 +72,38 @@ def plan(
     first = _plan_foreign(zone, observed) or plan_record(zone, observed)
     if first is not None:
         return first
+    blocked = find_blocked(zone, observed)
+    if blocked is not None:
+        # All else is done with the image that the servers have.
+        held = plan(hold_image(zone, observed), observed, now, address_type=address_type)
+        return _blocked(blocked) if isinstance(held, Nothing) else held
     diagnosis = diagnose(observed, zone_uuid=zone_uuid(zone, observed))
     step = _plan_objects(zone, observed, diagnosis, now, address_type)
     if step is not None:
         return step
     shape = _shape(zone, observed, diagnosis, address_type)
     return (
-        (None if diagnosis.health in _FORCED_NEVER else plan_broken_pod(observed, now))
+        _plan_broken(zone, observed, diagnosis, now)
         or plan_bootstrap(zone, observed, shape)
+        or plan_finished_tasks(observed, now)
+        or plan_previews(zone, observed, diagnosis, now)
+        or plan_founding(zone, observed, diagnosis, shape, now)
+        or plan_hibernation(zone, observed, shape)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
+        or plan_task(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
-        or plan_rollout(observed, diagnosis)
+        or plan_rollout(zone, observed, diagnosis, now)
         or _plan_steady(zone, observed, diagnosis)
     )
+
+
+def _plan_broken(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, now: datetime
+) -> Step | None:
+    if diagnosis.health in _FORCED_NEVER or zone.spec.hibernated:
+        return None
+    return plan_broken_pod(observed, now)
 
 
 def _plan_objects(
@@ -111,14 +134,25 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
     statefulset = observed.statefulset
     replicas = initial_replicas(zone, observed) if statefulset is None else statefulset.replicas
     bootstrapped = is_bootstrapped(zone, observed)
+    known = known_size(zone, diagnosis)
     return Shape(
         zone_uuid=str(zone_uuid(zone, observed)),
         replicas=replicas,
-        voters=len(diagnosis.voters) or replicas,
+        voters=len(diagnosis.voters) or known or replicas,
         bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
         address_type=address_type,
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
+        founding=_founding(zone, observed),
+        keeps_volumes=(
+            keeps_volumes(observed) or zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas)
+        ),
     )
+
+
+def _founding(zone: OneZone, observed: ObservedZone) -> str:
+    """What a task has written stays: a volume that comes back late must still read it."""
+    live = observed.objects.get(("ConfigMap", naming.config_map_name(zone.name)), {})
+    return str((live.get("data") or {}).get(naming.FOUNDING_KEY, ""))
 
 
 def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
@@ -151,6 +185,15 @@ def _plan_without_quorum(
     message = f"{finding.message}; {_AWAITED.get(finding.health, 'waiting for a leader')}"
     trouble = [f"{pod.name}: {pod.trouble}" for pod in observed.pods if pod.trouble]
     return Wait(str(finding.health), "; ".join([message, *trouble]), is_trouble=True)
+
+
+def _blocked(reason: str) -> Wait:
+    return Wait(
+        "UpgradeBlocked",
+        f"The image is not rolled out: {reason} (override: annotation "
+        f"{naming.ALLOW_VERSION_ANNOTATION} with the version)",
+        is_trouble=True,
+    )
 
 
 def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Step:

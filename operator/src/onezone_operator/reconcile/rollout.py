@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from onezone_operator import naming
 from onezone_operator.models.observed import ObservedPod, ObservedZone
+from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.quorum import Diagnosis, majority
 from onezone_operator.reconcile.steps import ReplacePod, Step, Wait
+from onezone_operator.reconcile.windows import plan_in_window
 
 __all__ = ["outdated_pods", "plan_broken_pod", "plan_rollout"]
 
@@ -44,8 +47,14 @@ def plan_broken_pod(observed: ObservedZone, now: datetime) -> Step | None:
     return None
 
 
-def plan_rollout(observed: ObservedZone, diagnosis: Diagnosis) -> Step | None:
-    """Replace the next outdated pod if every other member is healthy; None if there is none."""
+def plan_rollout(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, now: datetime
+) -> Step | None:
+    """Replace the next outdated pod if every other member is healthy; None if there is none.
+
+    Planned, not a repair: it waits for a maintenance window, and the leader, if the user wishes,
+    for an approval.
+    """
     assert diagnosis.leader is not None
     outdated = outdated_pods(observed)
     if not outdated:
@@ -70,4 +79,27 @@ def plan_rollout(observed: ObservedZone, diagnosis: Diagnosis) -> Step | None:
             "an odd number of three or more is needed to change a running zone",
             is_trouble=True,
         )
-    return ReplacePod(chosen.name, chosen.uid, chosen.name == leader, "older template")
+    is_leader = chosen.name == leader
+    step = plan_in_window(
+        ReplacePod(chosen.name, chosen.uid, is_leader, "older template"),
+        zone.spec.update_strategy.maintenance_windows,
+        now,
+    )
+    if is_leader and isinstance(step, ReplacePod):
+        return _plan_approval(zone, observed, leader) or step
+    return step
+
+
+def _plan_approval(zone: OneZone, observed: ObservedZone, leader: str) -> Step | None:
+    """What the leader's replacement waits for; None when it is approved or needs no approval."""
+    assert observed.statefulset is not None
+    revision = str(observed.statefulset.update_revision)
+    approved = zone.metadata.annotations.get(naming.APPROVE_LEADER_ANNOTATION)
+    if zone.spec.update_strategy.leader == "Auto" or approved == revision:
+        return None
+    return Wait(
+        "LeaderApproval",
+        f"{leader} leads and is the last of an older template. To replace it: kubectl annotate "
+        f"--overwrite {naming.SINGULAR} {zone.name} -n {zone.namespace} "
+        f"{naming.APPROVE_LEADER_ANNOTATION}={revision}; or let another server lead",
+    )

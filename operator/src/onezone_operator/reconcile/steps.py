@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
     "ApplyObjects",
     "CreateAuthority",
     "CreateCredentials",
+    "DeleteTask",
+    "DeleteVolume",
+    "HandOver",
     "IssueCertificates",
     "Nothing",
     "RecordBootstrap",
@@ -17,6 +21,7 @@ __all__ = [
     "RemoveMember",
     "RepairRoute",
     "ReplacePod",
+    "ReportTask",
     "SetCredentialsOwner",
     "SetReplicas",
     "Step",
@@ -123,6 +128,43 @@ class RepairRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """Let another server lead: this one, or the best (None)."""
+
+    task: OneZoneTask
+    leader: str
+    server: str | None
+    server_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVolume:
+    """Delete the claim of a server that is no member any more, and its pod, which holds it."""
+
+    server: str
+    volume: str
+    volume_uid: str
+    pod_uid: str | None
+    leader: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTask:
+    """Write a task's status: it was looked at, is started, or is over."""
+
+    task: OneZoneTask
+    status: OneZoneTaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTask:
+    """Delete a task that was over long ago."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForCatchUp:
     """A server that was added copies the zone's state and becomes a voter by itself."""
 
@@ -161,6 +203,10 @@ Step = (
     | SetReplicas
     | ReplacePod
     | RepairRoute
+    | HandOver
+    | DeleteVolume
+    | ReportTask
+    | DeleteTask
     | WaitForCatchUp
     | Wait
     | Nothing
@@ -190,7 +236,7 @@ def awaited(step: Step) -> str | None:
             return None
 
 
-def describe(step: Step) -> str:  # noqa: PLR0912 - one short sentence for each kind
+def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for each kind
     """What the step is about to do, in a sentence."""
     match step:
         case CreateAuthority():
@@ -217,6 +263,15 @@ def describe(step: Step) -> str:  # noqa: PLR0912 - one short sentence for each 
             return f"Replacing the pod of {server}: {reason}"
         case RepairRoute(leader=leader, term=term):
             return f"Pointing the leader Service at {leader} (term {term})"
+        case HandOver(leader=leader, server=server):
+            heir = "the best server" if server is None else server
+            return f"Handing leadership over from {leader} to {heir}"
+        case DeleteVolume(server=server):
+            return f"Deleting the volume and the pod of {server}, which is no member"
+        case ReportTask(task=task, status=status):
+            return f"Task {task.name} ({task.spec.type}): {status.message}"
+        case DeleteTask(name=name):
+            return f"Deleting task {name}, which was over long ago"
         case WaitForCatchUp(server=server, lag=lag):
             behind = f", up to {rounded_lag(lag)} entries behind" if lag else ""
             return f"Waiting until {server} has caught up and votes{behind}"

@@ -17,7 +17,7 @@ from onezone_operator.resources.services import (
     build_servers_service,
 )
 
-__all__ = ["Shape", "build_children", "build_sized_stateful_set"]
+__all__ = ["Shape", "build_children", "build_found_config_map", "build_sized_stateful_set"]
 
 _CLAIMS = "volumeClaimTemplates"
 
@@ -33,6 +33,9 @@ class Shape:
         bootstrap: the server that may make the zone's database, or empty.
         address_type: IPv4 or IPv6.
         live_stateful_set: the StatefulSet as it is.
+        founding: the ConfigMap's word on who founds the zone anew, or empty.
+        keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
+            for those of servers that are removed.
     """
 
     zone_uuid: str
@@ -41,13 +44,15 @@ class Shape:
     bootstrap: str
     address_type: str = "IPv4"
     live_stateful_set: Manifest | None = None
+    founding: str = ""
+    keeps_volumes: bool = False
 
 
 def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
     """Everything but Secrets. The StatefulSet is last: its pods need all the rest."""
     children = (
         *build_access(zone),
-        build_config_map(zone, bootstrap=shape.bootstrap),
+        build_config_map(zone, bootstrap=shape.bootstrap, founding=shape.founding),
         build_leader_service(zone),
         build_any_service(zone),
         build_servers_service(zone),
@@ -57,10 +62,19 @@ def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
     return (*(with_digest(each) for each in children), build_sized_stateful_set(zone, shape))
 
 
+def build_found_config_map(zone: OneZone, shape: Shape) -> Manifest:
+    """The ConfigMap alone, with its hash."""
+    return with_digest(build_config_map(zone, bootstrap=shape.bootstrap, founding=shape.founding))
+
+
 def build_sized_stateful_set(zone: OneZone, shape: Shape) -> Manifest:
     """The StatefulSet alone, with its hash."""
     manifest = build_stateful_set(
-        zone, replicas=shape.replicas, zone_uuid=shape.zone_uuid, live=shape.live_stateful_set
+        zone,
+        replicas=shape.replicas,
+        zone_uuid=shape.zone_uuid,
+        live=shape.live_stateful_set,
+        keeps_volumes=shape.keeps_volumes,
     )
     # Claims are taken over as the API server spells them, which is no change of the operator's.
     hashed = {key: value for key, value in manifest["spec"].items() if key != _CLAIMS}

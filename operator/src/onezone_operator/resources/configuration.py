@@ -46,12 +46,13 @@ def config_digest(zone: OneZone) -> str:
     return digest(build_oned_conf(zone))
 
 
-def build_config_map(zone: OneZone, *, bootstrap: str) -> Manifest:
+def build_config_map(zone: OneZone, *, bootstrap: str, founding: str = "") -> Manifest:
     """The ConfigMap.
 
     Args:
         zone: the zone.
         bootstrap: the server that may make the zone's database, empty once it exists.
+        founding: what ``onedb prepare`` does with the database before a server starts, as JSON.
     """
     return {
         "apiVersion": "v1",
@@ -60,5 +61,6 @@ def build_config_map(zone: OneZone, *, bootstrap: str) -> Manifest:
         "data": {
             naming.CONFIG_KEY: build_oned_conf(zone),
             naming.BOOTSTRAP_KEY: bootstrap,
+            **({naming.FOUNDING_KEY: founding} if founding else {}),
         },
     }

@@ -7,13 +7,16 @@ was last applied from that same manifest (what is desired no more shows only in 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from onezone_operator import naming
 from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.quantity import are_equal
+from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
-__all__ = ["find_drift", "storage_difference"]
+__all__ = ["find_drift", "storage_difference", "template_difference"]
 
 _IDENTITY = frozenset({"apiVersion", "kind"})
 
@@ -40,6 +43,30 @@ def storage_difference(zone: OneZone, live: Manifest) -> str | None:
             f"storage.storageClassName is {storage.storage_class_name}"
         )
     return None
+
+
+def template_difference(zone: OneZone, live: Manifest) -> str | None:
+    """The first thing that the spec wants of the StatefulSet and that is not written there.
+
+    The number of pods does not count, nor do claims, nor that volumes are kept for a while: these
+    are other matters.
+    """
+    shape = Shape(
+        zone_uuid="",
+        replicas=live["spec"].get("replicas", 1),
+        voters=1,
+        bootstrap="",
+        live_stateful_set=live,
+    )
+    drifts = [
+        find_drift(build_sized_stateful_set(zone, replace(shape, keeps_volumes=keeps)), live)
+        for keeps in (False, True)
+    ]
+    if not all(drifts):
+        return None
+    # The hash differs too, and tells a reader nothing.
+    telling = [each for each in drifts[0] if naming.DESIRED_ANNOTATION not in each]
+    return [*telling, *drifts[0]][0]
 
 
 def _differences(desired: Any, live: Any, path: str) -> Iterator[str]:

@@ -42,6 +42,7 @@ def build_pod_template(zone: OneZone) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "initContainers": [_preparation(zone)],
         "containers": [_container(zone)],
         "volumes": _volumes(zone),
     }
@@ -101,29 +102,60 @@ def _container(zone: OneZone) -> dict[str, Any]:
         "livenessProbe": _probe("/livez", period=10, timeout=5, failures=3),
         "readinessProbe": _probe("/readyz", period=2, timeout=2, failures=2),
         "resources": _resources(zone),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _confined(),
         "volumeMounts": [
-            {"name": naming.DATA_VOLUME, "mountPath": "/var/lib/one"},
-            {
-                "name": "config",
-                "mountPath": f"/etc/one/{naming.CONFIG_KEY}",
-                "subPath": naming.CONFIG_KEY,
-                "readOnly": True,
-            },
-            {"name": "auth", "mountPath": "/etc/one/auth", "readOnly": True},
-            {"name": "peers", "mountPath": "/etc/one/peers", "readOnly": True},
+            *_mounts(),
             {
                 "name": "token",
                 "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
                 "readOnly": True,
             },
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
         ],
     }
+
+
+def _preparation(zone: OneZone) -> dict[str, Any]:
+    """What is done with the database before the server starts, if a founding is under way."""
+    founding = {"name": "ONED_FOUNDING", "valueFrom": _key(zone, naming.FOUNDING_KEY)}
+    return {
+        "name": naming.PREPARATION,
+        "image": zone.spec.image,
+        "imagePullPolicy": zone.spec.image_pull_policy,
+        "command": ["onedb", "prepare", "--config", f"/etc/one/{naming.CONFIG_KEY}"],
+        "env": [*_environment(zone), founding],
+        "resources": _resources(zone),
+        "securityContext": _confined(),
+        "volumeMounts": _mounts(),
+    }
+
+
+def _confined() -> dict[str, Any]:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _mounts() -> list[dict[str, Any]]:
+    return [
+        {"name": naming.DATA_VOLUME, "mountPath": "/var/lib/one"},
+        {
+            "name": "config",
+            "mountPath": f"/etc/one/{naming.CONFIG_KEY}",
+            "subPath": naming.CONFIG_KEY,
+            "readOnly": True,
+        },
+        {"name": "auth", "mountPath": "/etc/one/auth", "readOnly": True},
+        {"name": "peers", "mountPath": "/etc/one/peers", "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+    ]
+
+
+def _key(zone: OneZone, key: str) -> dict[str, Any]:
+    """A key of the zone's ConfigMap, which may be absent; read when a container starts."""
+    name = naming.config_map_name(zone.name)
+    return {"configMapKeyRef": {"name": name, "key": key, "optional": True}}
 
 
 def _environment(zone: OneZone) -> list[dict[str, Any]]:
@@ -146,13 +178,7 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
         {"name": "ONED_ZONE_ENDPOINT", "value": naming.zone_endpoint(zone.name, zone.namespace)},
         {
             "name": "ONED_BOOTSTRAP",
-            "valueFrom": {
-                "configMapKeyRef": {
-                    "name": naming.config_map_name(zone.name),
-                    "key": naming.BOOTSTRAP_KEY,
-                    "optional": True,
-                }
-            },
+            "valueFrom": _key(zone, naming.BOOTSTRAP_KEY),
         },
         {"name": "ONED_VAR", "value": "/var/lib/one"},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},

@@ -14,7 +14,12 @@ __all__ = ["build_disruption_budget", "build_stateful_set", "tolerated_losses"]
 
 
 def build_stateful_set(
-    zone: OneZone, *, replicas: int, zone_uuid: str, live: Manifest | None = None
+    zone: OneZone,
+    *,
+    replicas: int,
+    zone_uuid: str,
+    live: Manifest | None = None,
+    keeps_volumes: bool = False,
 ) -> Manifest:
     """The StatefulSet.
 
@@ -24,6 +29,7 @@ def build_stateful_set(
         zone_uuid: stamped on each volume, so that a kept volume tells whose it is.
         live: the StatefulSet as it is. Claims cannot be changed in one, so they are taken over
             as they are; ``drift.storage_difference`` tells what this leaves undone.
+        keeps_volumes: a pod that goes leaves its volume behind, whatever the policy says.
     """
     policy = zone.spec.storage.persistent_volume_claim_retention_policy
     claims = [_claim(zone, zone_uuid)]
@@ -42,7 +48,7 @@ def build_stateful_set(
             "podManagementPolicy": "Parallel",
             "persistentVolumeClaimRetentionPolicy": {
                 "whenDeleted": policy.when_deleted,
-                "whenScaled": policy.when_scaled,
+                "whenScaled": "Retain" if keeps_volumes else policy.when_scaled,
             },
             "revisionHistoryLimit": 5,
             "selector": {"matchLabels": naming.selector_labels(zone.name)},

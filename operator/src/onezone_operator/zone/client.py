@@ -93,6 +93,13 @@ class ZoneClient:
         """See ``ZoneApi``."""
         await self._call(address, "one.zone.delserver", session, _ZONE_ID, server_id)
 
+    async def transfer_leadership(self, address: str, session: str, *, server_id: int) -> int:
+        """See ``ZoneApi``."""
+        answer = await self._call(address, "one.zone.transferleader", session, _ZONE_ID, server_id)
+        if not isinstance(answer, int):
+            raise ZoneError("one.zone.transferleader answers with no id")
+        return answer
+
     async def _read_report(self, address: str) -> ServerReport:
         url = f"http://{_host(address)}:{naming.ADMIN_PORT}/status"
         body = await self._request("GET", url, deadline=self._status_timeout)

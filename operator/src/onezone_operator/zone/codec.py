@@ -65,6 +65,8 @@ def parse_report(data: Any) -> ServerReport:
             configuration_committed=_typed(data["configuration_committed"], bool),
             members=tuple(_parse_member(each) for each in data.get("members") or ()),
             version=str(data.get("version") or ""),
+            log_index=_typed(data.get("log_index") or 0, int),
+            log_term=_typed(data.get("log_term") or 0, int),
             database=str(data.get("database") or ""),
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -26,3 +26,7 @@ class ZoneApi(Protocol):
     async def delete_server(self, address: str, session: str, *, server_id: int) -> None:
         """Remove a server through the leader at ``address``."""
         ...
+
+    async def transfer_leadership(self, address: str, session: str, *, server_id: int) -> int:
+        """Hand over to a server, or to the best (-1); the id of the one that leads then."""
+        ...

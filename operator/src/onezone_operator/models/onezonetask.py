@@ -1,0 +1,191 @@
+"""The OneZoneTask resource: one thing that a user has done with a zone, and what became of it.
+
+Like ``models.onezone``: the CRD is made of these classes, and rules in CEL stand beside the fields
+that they guard.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from onezone_operator.models.onezone import (
+    Condition,
+    Metadata,
+    Name,
+    Text,
+    _map_list,
+    _Model,
+    _rules,
+)
+
+__all__ = [
+    "BackupReference",
+    "OneZoneTask",
+    "OneZoneTaskSpec",
+    "OneZoneTaskStatus",
+    "TaskMetadata",
+    "ZoneReference",
+]
+
+SUCCEEDED = "Succeeded"
+"""The one condition: True or False when the task is over, Unknown before."""
+
+
+class ZoneReference(_Model):
+    """A OneZone in the task's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the OneZone."""
+
+
+class BackupReference(_Model):
+    """A OneZoneBackup in the task's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the OneZoneBackup."""
+
+
+def _unchanged(*names: str) -> tuple[tuple[str, str], ...]:
+    """Rules that hold these fields as they were when the task was made."""
+    return tuple(
+        (
+            (
+                f"has(self.{name}) == has(oldSelf.{name})"
+                f" && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+            ),
+            f"{name} cannot be changed: delete the task and make another",
+        )
+        for name in names
+    )
+
+
+class OneZoneTaskSpec(_Model):
+    """What shall be done. Only confirm can be changed later."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            *_unchanged(
+                "zoneRef", "type", "server", "backupRef", "location", "ttlSecondsAfterFinished"
+            ),
+            ("self.confirm || !oldSelf.confirm", "confirm cannot be taken back: delete the task"),
+            (
+                "self.type != 'ReplaceServer' || has(self.server)",
+                "type ReplaceServer needs server: the name of the server to replace",
+            ),
+            (
+                "self.type != 'Restore' || has(self.location) != has(self.backupRef)",
+                "type Restore needs one of backupRef and location",
+            ),
+            (
+                "self.type == 'Restore' || (!has(self.location) && !has(self.backupRef))",
+                "backupRef and location belong to type Restore",
+            ),
+        )
+    )
+
+    zone_ref: ZoneReference
+    """The zone that it is done with."""
+
+    type: Literal["HandOver", "ReplaceServer", "RecoverQuorum", "Restore"]
+    """HandOver: another server leads. ReplaceServer: a server begins anew with an empty volume.
+    RecoverQuorum: a zone that lost most of its servers goes on with one that is left. Restore: the
+    zone becomes what a backup holds. The last two show in status.preview what they would do, and
+    wait for confirm."""
+
+    server: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Name of a server. HandOver: who is to lead; the best when absent. ReplaceServer: which one.
+    RecoverQuorum: which one the zone goes on with; the one with the longest log when absent.
+    Restore: where the backup is unpacked; the first when absent."""
+
+    backup_ref: BackupReference | None = None
+    """Restore: the backup."""
+
+    location: (
+        Annotated[str, Field(min_length=8, max_length=1024, pattern="^(file:///|s3://).+$")] | None
+    ) = None
+    """Restore: URL of the backup's file, file:///… or s3://…."""
+
+    confirm: bool = False
+    """Do what status.preview tells. RecoverQuorum and Restore do nothing without."""
+
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds after which a task that is over is deleted; it is kept when absent."""
+
+
+class OneZoneTaskStatus(_Model):
+    """What became of it so far."""
+
+    observed_generation: int = 0
+    """Generation of the spec that this describes."""
+    started_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When the zone was changed for it first."""
+    completed_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When it was over."""
+    message: Text = ""
+    """What is awaited, or what became of it, in a sentence."""
+    preview: Annotated[
+        list[Text], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = Field(default_factory=list)
+    """What will be done, and what may be lost, a sentence each."""
+    server: Name | None = None
+    """The server that it is about: whom it was started with."""
+    server_id: int | None = None
+    """ReplaceServer: the id that the server had in the zone."""
+    volume_uid: Annotated[Name | None, Field(alias="volumeUID")] = None
+    """ReplaceServer: uid of the claim that the server had."""
+    former_leader: Name | None = None
+    """HandOver: who led when it was started."""
+    location: Annotated[str, Field(max_length=1024)] | None = None
+    """Restore: the backup that it was started with."""
+    conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(
+        default_factory=list
+    )
+    """Succeeded."""
+
+    @property
+    def outcome(self) -> Condition | None:
+        """The condition Succeeded, None before it was first written."""
+        return next((each for each in self.conditions if each.type == SUCCEEDED), None)
+
+
+class TaskMetadata(Metadata):
+    """A task's metadata: tasks are carried out in the order in which they were made."""
+
+    creation_timestamp: str = ""
+
+
+class OneZoneTask(_Model):
+    """One thing to do with a zone: hand over, replace a server, recover a quorum, restore."""
+
+    metadata: TaskMetadata
+    spec: OneZoneTaskSpec
+    status: OneZoneTaskStatus = Field(default_factory=OneZoneTaskStatus)
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def uid(self) -> str:
+        return self.metadata.uid
+
+    @property
+    def is_started(self) -> bool:
+        return self.status.started_at is not None
+
+    @property
+    def is_finished(self) -> bool:
+        outcome = self.status.outcome
+        return outcome is not None and outcome.status != "Unknown"
+
+    @property
+    def shows_first(self) -> bool:
+        """Whether it tells what it would do, and waits for spec.confirm."""
+        return self.spec.type in {"RecoverQuorum", "Restore"}
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Tasks of a zone by age; the name decides within a second."""
+        return self.metadata.creation_timestamp, self.name

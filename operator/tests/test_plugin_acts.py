@@ -1,0 +1,236 @@
+"""``kubectl onezone promote``, ``replace``, ``recover``, ``restore``: asked for and carried out.
+
+The operator's own passes run beside the command, over the same world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+
+import pytest
+import structlog
+import yaml
+from click.testing import CliRunner
+from kube_server import KubeServer
+from operator_operations import DELETED
+from test_model_world import grown, settle
+
+from onezone_operator import naming
+from onezone_operator.errors import OperatorError
+from onezone_operator.plugin import acts
+from onezone_operator.plugin import main as plugin
+
+LOCATION = "s3://backups/zone.bck"
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """The operator's log would stand among what the command prints."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def server(tmp_path, unused_tcp_port_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    server = KubeServer(await grown(3))
+    server.kubeconfig = await server.start(unused_tcp_port_factory(), tmp_path)
+    server.writable = {naming.TASK_KIND}
+    monkeypatch.setattr(acts, "POLL_SECONDS", 0.02)
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def run(server):
+    """Run the command in a thread, with the operator at work until it ends."""
+
+    async def operator():
+        while True:
+            with contextlib.suppress(OperatorError):
+                await server.world.run_pass()
+            server.world.step()
+            await asyncio.sleep(0.01)
+
+    async def invoke(*arguments, works=True):
+        task = asyncio.create_task(operator()) if works else None
+        try:
+            return await asyncio.to_thread(
+                CliRunner().invoke,
+                plugin.main,
+                [*arguments, "--kubeconfig", str(server.kubeconfig)],
+            )
+        finally:
+            if task is not None:
+                task.cancel()
+
+    return invoke
+
+
+def tasks(server):
+    return {task.name: task for task in server.world.tasks()}
+
+
+async def test_promote_hands_over_and_says_who_leads(run, server):
+    answer = await run("promote", "zone", "2")
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout == "zone-2 leads\n"
+    assert "(HandOver)" in answer.stderr
+    assert server.world.leader == "zone-2"
+    (task,) = tasks(server).values()
+    assert (task.spec.server, task.spec.zone_ref.name) == ("zone-2", "zone")
+
+
+async def test_promote_without_a_server_lets_the_best_lead(run, server):
+    answer = await run("promote", "zone", "-o", "json")
+    assert answer.exit_code == 0, answer.output
+    data = json.loads(answer.stdout)
+    assert (data["kind"], data["spec"]["type"]) == ("OneZoneTask", "HandOver")
+    assert data["status"]["conditions"][0]["status"] == "True"
+    assert server.world.leader != "zone-0"
+
+
+async def test_promote_works_without_an_operator(run, server):
+    server.writable = set()
+    answer = await run("promote", "zone", "zone-1", "--direct", works=False)
+    assert (answer.exit_code, answer.stdout) == (0, "zone-1 leads\n")
+    assert server.world.leader == "zone-1"
+    assert server.written == []
+
+
+async def test_direct_needs_the_credentials_and_a_member(run, server):
+    answer = await run("promote", "zone", "zone-7", "--direct", works=False)
+    assert answer.exit_code == 1
+    assert "zone-7 is no member of the zone; it has: zone-0, zone-1, zone-2" in answer.stderr
+    assert "try:   kubectl onezone status zone" in answer.stderr
+    server.world.refusal = "Server 1 (zone-1) is too far behind"
+    answer = await run("promote", "zone", "zone-1", "--direct", works=False)
+    assert answer.exit_code == 1
+    assert "too far behind" in answer.stderr
+    server.forbidden = {"Secret"}
+    answer = await run("promote", "zone", "zone-1", "--direct", works=False)
+    assert answer.exit_code == 1
+    assert "Secret zone-auth cannot be read" in answer.stderr
+    assert server.world.session not in answer.output
+
+
+async def test_a_task_that_fails_is_told_with_the_next_command(run, server):
+    answer = await run("promote", "zone", "zone-9")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert "error: zone-9 is no member of the zone" in answer.stderr
+    assert "try:   kubectl onezone status zone -n front" in answer.stderr
+
+
+async def test_replace_tells_its_steps(run, server):
+    answer = await run("replace", "zone", "1")
+    assert answer.exit_code == 0, answer.output
+    assert "zone-1 is a voter with an empty past" in answer.stdout
+    assert "Waiting until zone-1 has caught up and votes" in answer.stderr
+    assert server.world.replaced == {"zone-1"}
+
+
+async def test_replace_does_not_wait_when_told_so(run, server):
+    answer = await run("replace", "zone", "1", "--no-wait", "-o", "yaml", works=False)
+    assert answer.exit_code == 0
+    assert yaml.safe_load(answer.stdout)["spec"]["server"] == "zone-1"
+    assert server.world.replaced == set()
+
+
+async def test_without_an_operator_the_wait_ends_in_time(run, server, monkeypatch):
+    monkeypatch.setattr(acts, "UNSEEN_SECONDS", 0.2)
+    answer = await run("replace", "zone", "1", "--timeout", "1", works=False)
+    assert answer.exit_code == 4
+    assert "does it run?" in answer.stderr
+    assert "not over in time, and goes on" in answer.stderr
+    assert "get onezonetask zone-replaceserver-" in answer.stderr
+
+
+async def test_recover_shows_first_and_recovers_when_confirmed(run, server):
+    world = server.world
+    world.declare(**DELETED)
+    await settle(world)
+    world.lose_volume("zone-0")
+    world.lose_volume("zone-2")
+    world.step()
+    answer = await run("recover", "zone")
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.startswith("1. All servers are stopped, and zone-1 begins the zone anew")
+    assert "type the same with --confirm" in answer.stderr
+    assert world.foundings == []
+    answer = await run("recover", "zone", "--confirm")
+    assert answer.exit_code == 0, answer.output
+    assert "The zone went on with zone-1; all servers are back" in answer.stdout
+    assert world.foundings == ["zone-1"]
+    assert len(tasks(server)) == 1
+
+
+async def test_recover_of_a_healthy_zone_does_nothing(run, server):
+    answer = await run("recover", "zone", "--confirm")
+    assert answer.exit_code == 1
+    assert "The zone is Healthy. A quorum is recovered only while it is certain" in answer.stderr
+    assert server.world.foundings == []
+
+
+async def test_restore_in_place(run, server):
+    answer = await run("restore", "zone", "--location", LOCATION)
+    assert answer.exit_code == 0, answer.output
+    assert f"from {LOCATION}" in answer.stdout
+    assert server.world.foundings == []
+    answer = await run("restore", "zone", "--location", LOCATION, "--confirm")
+    assert answer.exit_code == 0, answer.output
+    assert server.world.foundings == ["zone-0"]
+
+
+async def test_restore_prints_a_new_zone(run, server):
+    answer = await run("restore", "zone", "--backup", "nightly", "--as", "copy", works=False)
+    assert answer.exit_code == 0, answer.output
+    printed = yaml.safe_load(answer.stdout)
+    assert (printed["kind"], printed["metadata"]["name"]) == ("OneZone", "copy")
+    assert printed["spec"]["bootstrap"] == {"restore": {"backupRef": {"name": "nightly"}}}
+    assert printed["spec"]["replicas"] == 3
+    assert server.written == []
+
+
+@pytest.mark.parametrize("words", [[], ["--backup", "a", "--location", LOCATION]])
+async def test_restore_needs_one_source(run, words):
+    answer = await run("restore", "zone", *words, works=False)
+    assert answer.exit_code == 2
+    assert "give --backup or --location" in answer.stderr
+
+
+async def test_a_zone_that_is_none_is_told(run, server):
+    answer = await run("replace", "nope", "1", works=False)
+    assert answer.exit_code == 3
+    assert "there is no OneZone nope in namespace front" in answer.stderr
+    assert server.written == []
+
+
+async def test_who_may_not_write_tasks_is_told(run, server):
+    server.forbidden = {naming.TASK_KIND}
+    answer = await run("replace", "zone", "1", works=False)
+    assert answer.exit_code == 3
+    assert "onezonetasks is forbidden" in answer.stderr
+    assert "try:   kubectl auth can-i --list" in answer.stderr
+
+
+async def test_fence_and_unfence_change_the_spec_and_nothing_else(run, server):
+    server.writable = {naming.KIND}
+    before = dict(server.world.objects[(naming.KIND, "zone")]["spec"])
+    for words, text, fenced in (
+        (("fence", "zone", "2"), "zone-2 is fenced\n", ["zone-2"]),
+        (("fence", "zone", "zone-1"), "zone-1 is fenced\n", ["zone-1", "zone-2"]),
+        (("fence", "zone", "1"), "zone-1 is fenced already\n", ["zone-1", "zone-2"]),
+        (("unfence", "zone", "2"), "zone-2 is fenced no longer\n", ["zone-1"]),
+        (("unfence", "zone", "2"), "zone-2 is not fenced already\n", ["zone-1"]),
+    ):
+        answer = await run(*words, works=False)
+        assert (answer.exit_code, answer.stdout) == (0, text), answer.output
+        spec = server.world.objects[(naming.KIND, "zone")]["spec"]
+        assert spec == {**before, "fencedServers": fenced}
+    answer = await run("fence", "zone", "7", works=False)
+    assert answer.exit_code == 3
+    assert "zone zone has no server zone-7; it has: zone-0, zone-1, zone-2" in answer.stderr
