@@ -67,6 +67,12 @@ APPROVE_LEADER_ANNOTATION: Final = f"{GROUP}/approve-leader"
 ALLOW_VERSION_ANNOTATION: Final = f"{GROUP}/allow-version"
 """On the OneZone, by its user: the version that is rolled out although no path leads to it."""
 
+ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+"""On the authority's Secret, by a user: another authority is wanted. Gone once that has begun."""
+
+ANNOUNCED_ANNOTATION: Final = f"{GROUP}/announced"
+"""On the authority's Secret: when the next authority began to be trusted."""
+
 CONTAINER: Final = "oned"
 PREPARATION: Final = "prepare"
 """The container that runs before the server: it carries out a founding."""
@@ -77,6 +83,12 @@ BOOTSTRAP_KEY: Final = "bootstrap"
 FOUNDING_KEY: Final = "founding"
 AUTH_KEY: Final = "one_auth"
 AUTHORITY_KEY: Final = "ca.crt"
+TLS_CERTIFICATE_KEY: Final = "tls.crt"
+TLS_PRIVATE_KEY: Final = "tls.key"
+TLS_DIRECTORY: Final = "/etc/one/tls"
+
+CERTIFICATE_KIND: Final = "Certificate"
+CERTIFICATE_API_VERSION: Final = "cert-manager.io/v1"
 
 API_PORT: Final = 2633
 PEER_PORT: Final = 2635
@@ -118,6 +130,11 @@ def peers_secret_name(zone: str) -> str:
     return f"{zone}-peers"
 
 
+def tls_secret_name(zone: str) -> str:
+    """The Secret with the API's certificate, and cert-manager's Certificate for it."""
+    return f"{zone}-tls"
+
+
 def leader_service_name(zone: str) -> str:
     return zone
 
@@ -144,9 +161,9 @@ def server_host(zone: str, namespace: str, server: str) -> str:
     return f"{server}.{servers_service_name(zone)}.{namespace}.svc"
 
 
-def server_endpoint(zone: str, namespace: str, server: str) -> str:
+def server_endpoint(zone: str, namespace: str, server: str, *, scheme: str = "http") -> str:
     """The XML-RPC URL that a server is registered with."""
-    return f"http://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
+    return f"{scheme}://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
 
 
 def server_peer(zone: str, namespace: str, server: str) -> str:
@@ -154,9 +171,9 @@ def server_peer(zone: str, namespace: str, server: str) -> str:
     return f"{server_host(zone, namespace, server)}:{PEER_PORT}"
 
 
-def zone_endpoint(zone: str, namespace: str) -> str:
+def zone_endpoint(zone: str, namespace: str, *, scheme: str = "http") -> str:
     """The zone's own endpoint: the leader Service."""
-    return f"http://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
+    return f"{scheme}://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
 
 
 def selector_labels(zone: str) -> dict[str, str]:
@@ -217,6 +234,12 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
     },
     {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": [*_CHILD]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    # Only for zones whose certificate cert-manager issues.
+    {
+        "apiGroups": ["cert-manager.io"],
+        "resources": ["certificates"],
+        "verbs": ["get", "create", "patch"],
+    },
 )
 """The rules of the operator's Role in every namespace that it serves. Cluster-wide, the same
 rules go into a ClusterRole. Nothing else is needed: no access to nodes, namespaces or CRDs."""

@@ -88,13 +88,13 @@ class CachedKube:
     async def list_objects(self, kind: str, namespace: str, *, selector: str) -> list[Manifest]:
         """See ``KubeApi``; the store selects by a zone's label, or not at all."""
         label, _, zone = selector.partition("=")
-        if label not in {naming.ZONE_LABEL, ""} or not self._store.watches(kind, namespace):
+        if label not in {"", naming.ZONE_LABEL} or not self._store.watches(kind, namespace):
             return await self._api.list_objects(kind, namespace, selector=selector)
         for key in [each for each in self._awaited if each[:2] == (kind, namespace)]:
             await self._catch_up(key)
         self._check()
         if not label:
-            return self._store.of_namespace(kind, namespace)
+            return self._store.in_namespace(kind, namespace)
         return self._store.of_zone(kind, namespace, zone)
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:

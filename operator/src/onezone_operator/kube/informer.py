@@ -52,8 +52,8 @@ found out a little later."""
 SILENCE_SECONDS = 120.0
 """A watch sends a bookmark a minute. One that was silent for longer is not believed."""
 
-UNKNOWN_KIND_SECONDS = 30.0
-"""Until a kind that the API server does not know is asked for again."""
+ABSENT_KIND_SECONDS = 30.0
+"""A kind that is not installed is asked for again after this."""
 
 _BACKOFF_FIRST, _BACKOFF_MAX = 0.25, 5.0
 
@@ -111,11 +111,11 @@ class Informers:
             except Gone:
                 version = ""
             except NotFound:
-                # The CRD is not installed: nobody can have made one.
-                self._store.replace(place, [], "0")
-                self._heard[place] = self._clock()
+                # Helm installs no kind that came with a new version: without it there are none.
                 version = ""
-                await asyncio.sleep(UNKNOWN_KIND_SECONDS)
+                self._store.replace(place, (), "")
+                self._heard[place] = self._clock()
+                await asyncio.sleep(ABSENT_KIND_SECONDS)
             except KubeError as error:
                 version = ""
                 failures += 1

@@ -30,6 +30,7 @@ class Resource:
 
 KINDS = {
     naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
+    naming.CERTIFICATE_KIND: Resource(naming.CERTIFICATE_API_VERSION, "certificates"),
     naming.TASK_KIND: Resource(naming.API_VERSION, naming.TASK_PLURAL),
     "ConfigMap": Resource("v1", "configmaps"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),

@@ -106,10 +106,10 @@ class Store:
         known = self._known[self._place(kind, namespace)]
         return list(known.zones.get((namespace, zone), {}).values())
 
-    def of_namespace(self, kind: str, namespace: str) -> list[Manifest]:
-        """All objects of a kind in a namespace."""
+    def in_namespace(self, kind: str, namespace: str) -> list[Manifest]:
+        """Every object of a kind in a namespace."""
         known = self._known[self._place(kind, namespace)]
-        return [live for (each, _), live in known.objects.items() if each == namespace]
+        return [live for (place, _), live in known.objects.items() if place == namespace]
 
     def all_of(self, kind: str) -> Iterator[Manifest]:
         """Every object of a kind."""
@@ -158,7 +158,7 @@ class Store:
 
     def _take(self, known: _Known, key: tuple[str, str]) -> None:
         old = known.objects.pop(key, None)
-        zone = None if old is None else _zone_of(old)
+        zone = _zone_of(old) if old is not None else None
         of_zone = known.zones.get((key[0], zone)) if zone is not None else None
         if zone is not None and of_zone is not None:
             of_zone.pop(key[1], None)
@@ -179,8 +179,7 @@ class Store:
 
 
 def _zone_of(live: Manifest) -> str | None:
-    """The zone that an object belongs to by its label, or that it refers to."""
+    """The zone of an object: its label; of what people write for a zone, its reference."""
     label = (live["metadata"].get("labels") or {}).get(naming.ZONE_LABEL)
     reference = (live.get("spec") or {}).get("zoneRef") or {}
-    name = label or reference.get("name")
-    return str(name) if name else None
+    return label or reference.get("name")
