@@ -5,7 +5,10 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 SUITES := oned/tests operator/tests proof/tests tests
 .DEFAULT_GOAL := help
-.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos failover soak bench image lock crds tables docs check-generated
+<<<<<<< HEAD
+.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench bench-operator image lock crds tables docs check-generated failover soak
+=======
+>>>>>>> routing2
 
 help:             ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +57,9 @@ soak: deps        ## 30 random steps of size, roll and kill under a writing clie
 
 bench: deps       ## speed and cost beside etcd, dqlite and PySyncObj on this machine
 	$(BIN)/python -m benchmarks
+
+bench-operator: deps ## 300 zones on one operator: a real API server, simulated servers (BENCH_ARGS=--write-table)
+	$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
 
 image: deps       ## build the images whose sources changed
 	$(BIN)/python tools/image

@@ -19,10 +19,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from balanced_client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "how-to" / "external-load-balancer.md"
 FAILOVER_SECONDS = 20.0
+HAND_OVERS = 3
+CHECK_SECONDS = 0.5
+"""The page has HAProxy ask so often."""
+
+LONGEST_CALL_SECONDS = 1.0
+"""While the lead changes hands a call waits for half a second at most, and the machine is busy."""
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -149,3 +156,21 @@ def test_calls_follow_the_leader(running: Zone, balancer: str) -> None:
     os.kill(running.leader()["pid"], signal.SIGTERM)
     print(f"asked to stop: {first_write(balancer, session, 'after-a-stop'):.2f} s")
     assert allocate(balancer, session, "at rest")
+
+
+def test_hand_over_fails_no_call(running: Zone, balancer: str) -> None:
+    """Not even of a client that keeps its connection and never tries again."""
+    session = running.session()
+    first_write(balancer, session, "before")
+    running.leader()
+    with Client(balancer, session) as client:
+        client.wait_for_answer_after(time.monotonic() + 2 * CHECK_SECONDS)
+        for _ in range(HAND_OVERS):
+            leader = running.leader()
+            with xmlrpc.client.ServerProxy(leader["endpoint"]) as proxy:
+                assert proxy.one.zone.transferleader(session, 0, -1)[0]
+            assert running.leader()["name"] != leader["name"]
+            client.wait_for_answer_after(time.monotonic() + 2 * CHECK_SECONDS)
+    print(f"{HAND_OVERS} hand-overs: {client.answered} calls, longest {client.longest:.3f} s")
+    assert client.failures == []
+    assert client.longest < LONGEST_CALL_SECONDS
