@@ -45,7 +45,9 @@ def binary() -> Path:
     if path.exists():
         return path
     if shutil.which("go") is None:
-        raise NotBuilt("there is no Go compiler to build the S3 server with (apt: golang-go)")
+        raise NotBuilt(
+            "there is no Go compiler to build the S3 server with: 1.25 or later is needed"
+        )
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes, one build
