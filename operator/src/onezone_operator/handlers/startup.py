@@ -24,7 +24,7 @@ from onezone_operator.zone import ZoneClient
 
 __all__ = ["Runtime", "register"]
 
-_WATCHED = ("statefulsets", "pods", "endpointslices")
+_WATCHED = ("statefulsets", "pods", "endpointslices", "jobs")
 
 log = structlog.get_logger()
 

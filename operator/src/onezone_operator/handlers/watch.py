@@ -19,8 +19,11 @@ def register(registry: kopf.OperatorRegistry) -> None:
         wake_zone
     )
     kopf.on.event(naming.GROUP, naming.VERSION, naming.TASK_PLURAL, registry=registry, id="task")(
-        wake_zone_of_task
+        wake_zone_of
     )
+    kopf.on.event(
+        naming.GROUP, naming.VERSION, naming.BACKUP_PLURAL, registry=registry, id="backup"
+    )(wake_zone_of)
     labels: Mapping[str, Any] = {
         naming.MANAGED_BY_LABEL: naming.OPERATOR,
         naming.ZONE_LABEL: kopf.PRESENT,
@@ -29,6 +32,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
         ("apps", "v1", "statefulsets"),
         ("", "v1", "pods"),
         ("discovery.k8s.io", "v1", "endpointslices"),
+        ("batch", "v1", "jobs"),
     ):
         kopf.on.event(group, version, plural, labels=labels, registry=registry, id=plural)(
             wake_owner
@@ -49,10 +53,10 @@ async def wake_owner(
         memo.wakeups.wake(namespace, labels[naming.ZONE_LABEL])
 
 
-async def wake_zone_of_task(
+async def wake_zone_of(
     *, namespace: str | None, spec: Mapping[str, Any], memo: Runtime, **_: Any
 ) -> None:
-    """A task appeared, changed or went."""
+    """A task or a backup appeared, changed or went."""
     zone = (spec.get("zoneRef") or {}).get("name")
     if memo.wakeups is not None and namespace is not None and zone:
         memo.wakeups.wake(namespace, zone)

@@ -28,9 +28,11 @@ class Resource:
 KINDS = {
     naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
     naming.TASK_KIND: Resource(naming.API_VERSION, naming.TASK_PLURAL),
+    naming.BACKUP_KIND: Resource(naming.API_VERSION, naming.BACKUP_PLURAL),
     "ConfigMap": Resource("v1", "configmaps"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
     "Event": Resource("v1", "events"),
+    "Job": Resource("batch/v1", "jobs"),
     "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
     "Pod": Resource("v1", "pods"),
     "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets"),

@@ -118,7 +118,7 @@ def _preparation(zone: OneZone) -> dict[str, Any]:
     """What is done with the database before the server starts, if a founding is under way."""
     founding = {"name": "ONED_FOUNDING", "valueFrom": _key(zone, naming.FOUNDING_KEY)}
     return {
-        "name": naming.PREPARATION,
+        "name": naming.PREPARE_CONTAINER,
         "image": zone.spec.image,
         "imagePullPolicy": zone.spec.image_pull_policy,
         "command": ["onedb", "prepare", "--config", f"/etc/one/{naming.CONFIG_KEY}"],
