@@ -20,7 +20,7 @@ from test_model_world import grown, settle
 
 from onezone_operator import naming
 from onezone_operator.errors import OperatorError
-from onezone_operator.plugin import acts
+from onezone_operator.plugin import follow
 from onezone_operator.plugin import main as plugin
 
 LOCATION = "s3://backups/zone.bck"
@@ -40,7 +40,7 @@ async def server(tmp_path, unused_tcp_port_factory, monkeypatch):
     server = KubeServer(await grown(3))
     server.kubeconfig = await server.start(unused_tcp_port_factory(), tmp_path)
     server.writable = {naming.TASK_KIND}
-    monkeypatch.setattr(acts, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
     yield server
     await server.stop()
 
@@ -79,7 +79,7 @@ async def test_promote_hands_over_and_says_who_leads(run, server):
     answer = await run("promote", "zone", "2")
     assert answer.exit_code == 0, answer.output
     assert answer.stdout == "zone-2 leads\n"
-    assert "(HandOver)" in answer.stderr
+    assert answer.stderr.startswith("onezonetask zone-handover-")
     assert server.world.leader == "zone-2"
     (task,) = tasks(server).values()
     assert (task.spec.server, task.spec.zone_ref.name) == ("zone-2", "zone")
@@ -141,7 +141,7 @@ async def test_replace_does_not_wait_when_told_so(run, server):
 
 
 async def test_without_an_operator_the_wait_ends_in_time(run, server, monkeypatch):
-    monkeypatch.setattr(acts, "UNSEEN_SECONDS", 0.2)
+    monkeypatch.setattr(follow, "UNSEEN_SECONDS", 0.2)
     answer = await run("replace", "zone", "1", "--timeout", "1", works=False)
     assert answer.exit_code == 4
     assert "does it run?" in answer.stderr
@@ -234,3 +234,46 @@ async def test_fence_and_unfence_change_the_spec_and_nothing_else(run, server):
     answer = await run("fence", "zone", "7", works=False)
     assert answer.exit_code == 3
     assert "zone zone has no server zone-7; it has: zone-0, zone-1, zone-2" in answer.stderr
+
+
+STORAGE = {"storage": {"volume": {"claimName": "backups"}}}
+
+
+async def _take(server, outcome):
+    """What the operator does with a backup: it is taken, or not."""
+    while True:
+        for (kind, _), live in server.world.objects.items():
+            if kind == naming.BACKUP_KIND and "status" not in live:
+                live["status"] = {
+                    "message": "Stored" if outcome == "True" else "the bucket is gone",
+                    "conditions": [
+                        {
+                            "type": "Succeeded",
+                            "status": outcome,
+                            "reason": "Done",
+                            "lastTransitionTime": "2026-01-01T00:00:00Z",
+                        }
+                    ],
+                }
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("True", 0), ("False", 1)])
+async def test_backup_asks_for_one_and_tells_what_becomes_of_it(run, server, outcome, code):
+    server.world.declare(backup=STORAGE)
+    server.writable = {naming.BACKUP_KIND}
+    taking = asyncio.create_task(_take(server, outcome))
+    answer = await run("backup", "zone", "--no-verify", works=False)
+    taking.cancel()
+    assert answer.exit_code == code, answer.output
+    assert ("Stored\n" if code == 0 else "") == answer.stdout
+    assert ("error: the bucket is gone" in answer.stderr) == (code == 1)
+    (made,) = [live for (kind, _), live in server.world.objects.items() if "Backup" in kind]
+    assert made["spec"] == {"zoneRef": {"name": "zone"}, "verify": False}
+
+
+async def test_backup_needs_a_place_to_store_it(run, server):
+    answer = await run("backup", "zone", works=False)
+    assert answer.exit_code == 3
+    assert "zone zone has no spec.backup.storage" in answer.stderr
+    assert server.written == []
