@@ -42,10 +42,14 @@ _KINDS: dict[str, type[Asked]] = {
 async def create(kube: KubeReader, zone: Manifest, kind: str, word: str, **spec: Any) -> Asked:
     """Ask the operator for something, under a name that tells what and when."""
     name, namespace = zone["metadata"]["name"], zone["metadata"]["namespace"]
+    moment = f"{word}-{now():%Y%m%d%H%M%S}"
     manifest = {
         "apiVersion": naming.API_VERSION,
         "kind": kind,
-        "metadata": {"name": f"{name}-{word}-{now():%Y%m%d%H%M%S}", "namespace": namespace},
+        "metadata": {
+            "name": f"{name[: naming.BACKUP_NAME_MAX - len(moment) - 1]}-{moment}",
+            "namespace": namespace,
+        },
         "spec": {
             "zoneRef": {"name": name},
             **{key: value for key, value in spec.items() if value is not None},
