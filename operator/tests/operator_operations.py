@@ -40,6 +40,8 @@ class Operation:
     """A server that shall get another id and an empty volume."""
     is_done: Callable[[World], bool] = lambda _: True
     """What it came to."""
+    is_asleep: bool = False
+    """It starts with a zone that is hibernated."""
 
 
 def _declare(**spec: object) -> Callable[[World], None]:
@@ -84,6 +86,13 @@ def _replaced(server: str) -> Callable[[World], bool]:
     return lambda world: world.replaced == {server}
 
 
+def _hibernate_under_a_follower(world: World) -> None:
+    """The last server leads when it all begins."""
+    world.kill_pod(f"{ZONE}-0")
+    world.leader = f"{ZONE}-2"
+    world.declare(hibernated=True)
+
+
 OPERATIONS = (
     Operation("make a new zone", 0, _declare(replicas=1, **DELETED)),
     Operation("grow 1 to 3", 1, _declare(replicas=3)),
@@ -95,6 +104,9 @@ OPERATIONS = (
     Operation("roll the configuration", 3, _declare(logLevel="debug")),
     Operation("replace the leader's volume", 3, lambda world: world.lose_volume(f"{ZONE}-0")),
     Operation("replace a follower's volume", 3, lambda world: world.lose_volume(f"{ZONE}-1")),
+    Operation("hibernate", 3, _declare(hibernated=True)),
+    Operation("hibernate under a follower", 3, _hibernate_under_a_follower),
+    Operation("wake", 3, _declare(hibernated=False), is_asleep=True),
     Operation("repair the route", 3, _fail_over_without_hook),
     Operation("roll without a hook", 3, _roll_without_hook),
     Operation("hand over", 3, _ask("HandOver", server=f"{ZONE}-2"), is_done=_leads(f"{ZONE}-2")),
@@ -150,13 +162,20 @@ async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int
     world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
     if operation.servers:
         world.declare(replicas=operation.servers, **DELETED)
-        for _ in range(UNDISTURBED_PASSES_MAX):
-            await world.run_pass()
-            world.step()
-        assert world.is_as_desired()
+        await _settle(world)
+    if operation.is_asleep:
+        world.declare(hibernated=True)
+        await _settle(world)
     operation.start(world)
     world.requests.clear()
     return pickle.dumps(world)
+
+
+async def _settle(world: World) -> None:
+    for _ in range(UNDISTURBED_PASSES_MAX):
+        await world.run_pass()
+        world.step()
+    assert world.is_as_desired()
 
 
 class Observer:
@@ -167,6 +186,7 @@ class Observer:
         self.operation = operation
         self.ids = {member.name: member.id for member in world.members}
         self.wanted = int(world.zone().spec.replicas)
+        self.is_asleep = False
 
     def look(self) -> None:
         """What must hold at any moment.
@@ -177,12 +197,15 @@ class Observer:
         world, operation = self.world, self.operation
         if not world.members or (operation is not None and operation.is_outage):
             return
-        if not world.has_quorum():
-            raise ViolationError("the quorum is lost")
         running = world.running()
         away = [member.name for member in world.members if member.name not in running]
-        if len(away) > 1:
-            raise ViolationError(f"more than one server is away: {', '.join(away)}")
+        # From the first word until all are awake again.
+        self.is_asleep = world.is_to_sleep() or (self.is_asleep and bool(away))
+        if not self.is_asleep:
+            if not world.has_quorum():
+                raise ViolationError("the quorum is lost")
+            if len(away) > 1:
+                raise ViolationError(f"more than one server is away: {', '.join(away)}")
         now = {member.name: member.id for member in world.members}
         for name, number in self.ids.items():
             ordinal = naming.server_ordinal(ZONE, name)
@@ -213,6 +236,7 @@ async def converge(
         operation: what was started, where it allows more than others do.
     """
     observer = Observer(world, operation)
+    observer.is_asleep = not world.running()
     for passes in range(1, passes_max + 1):
         before_pass(world)
         outcome = None
@@ -257,14 +281,20 @@ async def check_end(world: World, operation: Operation | None = None) -> None:
     assert {member.name for member in world.voters()} == names
     assert len(world.members) == wanted
     assert world.zones_made == 1
-    assert {key for key in world.objects if key[0] != naming.TASK_KIND} == _objects(names)
+    is_asleep = world.is_to_sleep()
+    objects = {key for key in world.objects if key[0] != naming.TASK_KIND}
+    assert objects == _objects(names, set() if is_asleep else names)
     assert set(world.disks) == names
+    assert all(disk.initialised for disk in world.disks.values())
+    if is_asleep:
+        assert world.zone().status.condition("Degraded").status == "False"
+        return
     _check_route(world)
     _check_pods(world)
     _check_status(world)
 
 
-def _objects(names: set[str]) -> set[tuple[str, str]]:
+def _objects(names: set[str], pods: set[str]) -> set[tuple[str, str]]:
     """All objects that there shall be."""
     return {
         (naming.KIND, ZONE),
@@ -281,7 +311,7 @@ def _objects(names: set[str]) -> set[tuple[str, str]]:
         ("EndpointSlice", "zone-leader"),
         ("PodDisruptionBudget", "zone"),
         ("StatefulSet", "zone"),
-        *(("Pod", name) for name in names),
+        *(("Pod", name) for name in pods),
         *(("PersistentVolumeClaim", f"data-{name}") for name in names),
     }
 
@@ -329,6 +359,7 @@ def _check_status(world: World) -> None:
         "ConfigInSync": "True",
         "BackupReady": "Unknown",
         "Paused": "False",
+        "Hibernated": "False",
     }
     assert status.observed_generation == zone.metadata.generation
     assert (status.replicas, status.leader) == (zone.spec.replicas, world.leader)

@@ -257,6 +257,10 @@ class Servers(Cluster):
             if policy["whenScaled"] != "Retain":
                 raise ViolationError("the volumes go with their pods")
             return
+        if self.objects[(naming.KIND, ZONE)]["spec"].get("hibernated"):
+            if replicas < before - 1 and not self.is_late:
+                raise ViolationError(f"hibernating, {before} pods became {replicas} at once")
+            return
         for member in self.members:
             ordinal = naming.server_ordinal(ZONE, member.name)
             if ordinal is not None and replicas <= ordinal < before:

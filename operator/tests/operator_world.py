@@ -129,8 +129,12 @@ class World(Servers):
         status = live.get("status") or {}
         if status.get("observedGeneration") != live["metadata"]["generation"]:
             return False
-        ready = next(each for each in status["conditions"] if each["type"] == "Ready")
-        return status["plan"]["step"] == "Nothing" and ready["status"] == "True"
+        kind = "Hibernated" if self.is_to_sleep() else "Ready"
+        told = next(each for each in status["conditions"] if each["type"] == kind)
+        return status["plan"]["step"] == "Nothing" and told["status"] == "True"
+
+    def is_to_sleep(self) -> bool:
+        return bool(self.objects[(naming.KIND, ZONE)]["spec"].get("hibernated"))
 
     def says_in_sync(self) -> bool:
         """Whether the status tells that every pod runs the present template."""
@@ -154,10 +158,11 @@ class World(Servers):
         """Whether it is carried out: members, pods and the template that they were made of."""
         wanted = self.objects[(naming.KIND, ZONE)]["spec"]["replicas"]
         names = {f"{ZONE}-{ordinal}" for ordinal in range(wanted)}
+        pods = set() if self.is_to_sleep() else names
         return (
             {member.name for member in self.voters()} == names
             and len(self.members) == wanted
-            and {name for kind, name in self.objects if kind == "Pod"} == names
+            and {name for kind, name in self.objects if kind == "Pod"} == pods
             and self.is_in_sync()
             and all(task.is_finished for task in self.tasks())
         )

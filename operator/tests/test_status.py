@@ -39,6 +39,7 @@ def test_healthy_zone():
         "ConfigInSync": "True",
         "BackupReady": "Unknown",
         "Paused": "False",
+        "Hibernated": "False",
     }
     assert (status.leader, status.term, status.ready_servers) == ("zone-0", 4, "3/3")
     assert status.observed_generation == 3

@@ -431,6 +431,12 @@ def test_a_restore_to_a_server_that_is_none_waits():
     assert outcome(step_of(asked)) == ("Unknown", "zone-8 is no server of this zone")
 
 
+def test_a_zone_that_hibernates_does_not_begin_anew():
+    sleeping = build_zone(replicas=3, hibernated=True)
+    asked = task("Restore", location="s3://b/zone.bck", confirm=True)
+    assert "The zone hibernates: wake it first" in outcome(step_of(asked, zone=sleeping))[1]
+
+
 # --- in a world ----------------------------------------------------------------------------
 
 

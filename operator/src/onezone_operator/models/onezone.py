@@ -333,6 +333,9 @@ class OneZoneSpec(_Model):
     log_level: Literal["error", "warning", "info", "debug"] = "info"
     """How much the servers log."""
 
+    hibernated: bool = False
+    """No server runs. Volumes, members and addresses are kept; false wakes the zone again."""
+
     paused: bool = False
     """The operator reports, and changes nothing. The zone itself goes on, and so does failover."""
 
@@ -382,8 +385,8 @@ class DiagnosisStatus(_Model):
 
     health: str = ""
     """Healthy, Partial (some member does not follow), NoLeader, NoQuorum, SplitBrain, Uncertain
-    (too little was seen: nothing is forced), Unknown (no server answered) or NotBootstrapped (no
-    database yet)."""
+    (too little was seen: nothing is forced), Unknown (no server answered), Hibernated or
+    NotBootstrapped (no database yet)."""
     message: str = ""
     """Why, in a sentence."""
 
@@ -466,7 +469,7 @@ class OneZoneStatus(_Model):
         default_factory=list
     )
     """Ready, Quorate, LeaderElected, RoutingInSync, AllServersReady, Progressing, Degraded,
-    ConfigInSync, BackupReady and Paused."""
+    ConfigInSync, BackupReady, Paused and Hibernated."""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of one type, None before it was first written."""

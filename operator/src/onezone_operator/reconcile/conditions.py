@@ -8,6 +8,7 @@ from typing import Literal
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.hibernation import is_asleep
 from onezone_operator.reconcile.quorum import Diagnosis, Health
 from onezone_operator.reconcile.rollout import outdated_pods
 from onezone_operator.reconcile.routing import route_difference
@@ -35,6 +36,7 @@ CONDITIONS = (
     "ConfigInSync",
     "BackupReady",
     "Paused",
+    "Hibernated",
 )
 
 
@@ -70,6 +72,7 @@ def judge(
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
         else Verdict("False", "NotPaused"),
+        "Hibernated": _hibernated(zone, observed),
     }
     verdicts["Ready"] = _ready(quorate, routing, servers)
     return {kind: verdicts[kind] for kind in CONDITIONS}
@@ -91,7 +94,7 @@ def _quorate(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Ver
             status: Literal["True", "False", "Unknown"] = "True"
         case Health.UNKNOWN | Health.UNCERTAIN | Health.NO_LEADER:
             status = "Unknown"
-        case Health.NOT_BOOTSTRAPPED | Health.NO_QUORUM | Health.SPLIT:
+        case Health.NOT_BOOTSTRAPPED | Health.NO_QUORUM | Health.SPLIT | Health.HIBERNATED:
             status = "False"
     return Verdict(status, str(finding.health), finding.message)
 
@@ -102,6 +105,8 @@ def _leader_elected(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis)
         return Verdict("True", "Elected", f"{leader.name} leads in term {leader.term}")
     if not is_bootstrapped(zone, observed):
         return Verdict("False", "NotBootstrapped", "The zone's database is not made yet")
+    if zone.spec.hibernated:
+        return Verdict("False", "Hibernated", "The zone is hibernated (spec.hibernated)")
     if diagnosis.health in {Health.UNKNOWN, Health.UNCERTAIN}:
         return Verdict("Unknown", str(diagnosis.health), "A leader is not confirmed by a quorum")
     return Verdict("False", str(diagnosis.health), "No server leads with a quorum")
@@ -119,6 +124,8 @@ def _routing(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Ver
 
 def _all_servers_ready(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
     desired = zone.spec.replicas
+    if zone.spec.hibernated:
+        return Verdict("False", "Hibernated", "The zone is hibernated (spec.hibernated)")
     good = [
         member.name for member in diagnosis.voters if _is_good(observed, diagnosis, member.name)
     ]
@@ -129,6 +136,15 @@ def _all_servers_ready(zone: OneZone, observed: ObservedZone, diagnosis: Diagnos
     if len(good) != desired:
         return Verdict("False", "SizeDiffers", count)
     return Verdict("True", "AllReady", count)
+
+
+def _hibernated(zone: OneZone, observed: ObservedZone) -> Verdict:
+    """Unknown on the way: neither alarms nor those who wait for it may take it for an end."""
+    if not zone.spec.hibernated:
+        return Verdict("False", "NotHibernated")
+    if is_asleep(zone, observed):
+        return Verdict("True", "Hibernated", "No server runs; volumes and members are kept")
+    return Verdict("Unknown", "Hibernating", "Servers are being stopped, one by one")
 
 
 def _is_good(observed: ObservedZone, diagnosis: Diagnosis, name: str) -> bool:
@@ -150,6 +166,8 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
         return Verdict("True", step.reason, step.message)
     if not is_bootstrapped(zone, observed):
         return Verdict("False", "NotBootstrapped")
+    if zone.spec.hibernated:
+        return Verdict("False", "Hibernated")
     if diagnosis.leader is None:
         return Verdict("True", str(diagnosis.health), "The zone has no confirmed leader")
     new = step.server if isinstance(step, WaitForCatchUp) else None

@@ -29,6 +29,8 @@ def explain(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Find
     """The word and the sentence. A zone that was never made is neither healthy nor ill."""
     if not is_bootstrapped(zone, observed):
         return Finding(Health.NOT_BOOTSTRAPPED, "The zone's database is not made yet")
+    if zone.spec.hibernated and diagnosis.leader is None and diagnosis.health is not Health.SPLIT:
+        return Finding(Health.HIBERNATED, "The zone sleeps, or is about to (spec.hibernated)")
     return Finding(diagnosis.health, _sentence(observed, diagnosis))
 
 
@@ -49,5 +51,5 @@ def _sentence(observed: ObservedZone, diagnosis: Diagnosis) -> str:
             return "Two servers claim to lead in one term, or in different zones"
         case Health.UNCERTAIN:
             return f"A leader is not confirmed: {followers}, and {answering} answer"
-        case Health.UNKNOWN | Health.NOT_BOOTSTRAPPED:
+        case Health.UNKNOWN | Health.NOT_BOOTSTRAPPED | Health.HIBERNATED:
             return "No server answers"

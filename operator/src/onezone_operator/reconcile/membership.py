@@ -13,6 +13,7 @@ from onezone_operator import naming
 from onezone_operator.models.observed import Member, ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.quorum import Diagnosis, majority
+from onezone_operator.reconcile.seed import initial_replicas
 from onezone_operator.reconcile.steps import (
     RegisterMember,
     RemoveMember,
@@ -23,7 +24,14 @@ from onezone_operator.reconcile.steps import (
 )
 from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
-__all__ = ["build_registration", "known_size", "own_members", "plan_lost_quorum", "plan_membership"]
+__all__ = [
+    "build_registration",
+    "known_size",
+    "lacks_pods",
+    "own_members",
+    "plan_lost_quorum",
+    "plan_membership",
+]
 
 
 def own_members(zone: OneZone, members: tuple[Member, ...]) -> dict[int, Member]:
@@ -49,6 +57,16 @@ def known_size(zone: OneZone, diagnosis: Diagnosis) -> int:
     return max(ordinals, default=-1) + 1
 
 
+def lacks_pods(zone: OneZone, diagnosis: Diagnosis, replicas: int) -> bool:
+    """Whether a voter has no pod to come: the zone wakes, or someone scaled the StatefulSet. One
+    that was only just added has no vote yet.
+    """
+    if not diagnosis.members:
+        return replicas < known_size(zone, diagnosis)
+    own = own_members(zone, diagnosis.voters)
+    return any(ordinal >= replicas for ordinal in own)
+
+
 def plan_lost_quorum(
     zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, shape: Shape
 ) -> Step | None:
@@ -58,6 +76,9 @@ def plan_lost_quorum(
     """
     assert observed.statefulset is not None
     needed = known_size(zone, diagnosis)
+    if observed.statefulset.replicas == 0:
+        # Asleep until now; volumes tell how many there were if the status does not.
+        needed = max(needed, initial_replicas(zone, observed))
     if observed.statefulset.replicas < needed:
         return _resize(zone, observed.statefulset.replicas, needed, shape)
     return None

@@ -72,6 +72,12 @@ def _notice_of_task(task: OneZoneTask, status: OneZoneTaskStatus) -> Notice | No
 def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Notice, ...]:
     """Events for what became different between two statuses."""
     notices = []
+    asleep = after.condition("Hibernated")
+    if asleep is not None and asleep.status != "False":
+        # Asked for: nothing of it is a warning.
+        known = before.condition("Hibernated")
+        is_new = asleep.status == "True" and known is not None and known.status != "True"
+        return (Notice("Normal", "Hibernated", asleep.message),) if is_new else ()
     if after.leader is not None and (after.leader, after.term) != (before.leader, before.term):
         notices.append(
             Notice("Normal", "LeaderElected", f"{after.leader} leads in term {after.term}")

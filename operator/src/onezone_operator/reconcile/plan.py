@@ -14,8 +14,10 @@ from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.founding import keeps_volumes, plan_founding, plan_previews
+from onezone_operator.reconcile.hibernation import plan_hibernation
 from onezone_operator.reconcile.membership import (
     known_size,
+    lacks_pods,
     plan_lost_quorum,
     plan_membership,
 )
@@ -81,11 +83,12 @@ def plan(
         return step
     shape = _shape(zone, observed, diagnosis, address_type)
     return (
-        (None if diagnosis.health in _FORCED_NEVER else plan_broken_pod(observed, now))
+        _plan_broken(zone, observed, diagnosis, now)
         or plan_bootstrap(zone, observed, shape)
         or plan_finished_tasks(observed, now)
         or plan_previews(zone, observed, diagnosis, now)
         or plan_founding(zone, observed, diagnosis, shape, now)
+        or plan_hibernation(zone, observed, shape)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
         or plan_task(zone, observed, diagnosis, now)
@@ -93,6 +96,14 @@ def plan(
         or plan_rollout(zone, observed, diagnosis, now)
         or _plan_steady(zone, observed, diagnosis)
     )
+
+
+def _plan_broken(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, now: datetime
+) -> Step | None:
+    if diagnosis.health in _FORCED_NEVER or zone.spec.hibernated:
+        return None
+    return plan_broken_pod(observed, now)
 
 
 def _plan_objects(
@@ -123,15 +134,18 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
     statefulset = observed.statefulset
     replicas = initial_replicas(zone, observed) if statefulset is None else statefulset.replicas
     bootstrapped = is_bootstrapped(zone, observed)
+    known = known_size(zone, diagnosis)
     return Shape(
         zone_uuid=str(zone_uuid(zone, observed)),
         replicas=replicas,
-        voters=len(diagnosis.voters) or replicas,
+        voters=len(diagnosis.voters) or known or replicas,
         bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
         address_type=address_type,
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
         founding=_founding(zone, observed),
-        keeps_volumes=keeps_volumes(observed),
+        keeps_volumes=(
+            keeps_volumes(observed) or zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas)
+        ),
     )
 
 

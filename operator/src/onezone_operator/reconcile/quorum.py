@@ -33,6 +33,8 @@ class Health(StrEnum):
 
     NOT_BOOTSTRAPPED = "NotBootstrapped"
     """The zone's database was never made: there is nothing that could be lost."""
+    HIBERNATED = "Hibernated"
+    """No server runs, or not enough of them any more, as the user wishes."""
     HEALTHY = "Healthy"
     """One leader, and every member follows it."""
     PARTIAL = "Partial"

@@ -59,6 +59,10 @@ def initial_replicas(zone: OneZone, observed: ObservedZone) -> int:
     """
     if not is_bootstrapped(zone, observed):
         return 1
+    if zone.spec.hibernated:
+        # Neither wake those that sleep, nor stop the others all at once.
+        running = [naming.server_ordinal(zone.name, pod.name) for pod in observed.pods]
+        return max((each for each in running if each is not None), default=-1) + 1
     ordinals = [
         naming.server_ordinal(zone.name, server.name)
         for server in zone.status.servers

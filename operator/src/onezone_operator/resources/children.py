@@ -34,7 +34,8 @@ class Shape:
         address_type: IPv4 or IPv6.
         live_stateful_set: the StatefulSet as it is.
         founding: the ConfigMap's word on who founds the zone anew, or empty.
-        keeps_volumes: pods come and go, and their volumes stay whatever the policy says.
+        keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
+            for those of servers that are removed.
     """
 
     zone_uuid: str

@@ -7,6 +7,7 @@ was last applied from that same manifest (what is desired no more shows only in 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from onezone_operator import naming
@@ -47,7 +48,8 @@ def storage_difference(zone: OneZone, live: Manifest) -> str | None:
 def template_difference(zone: OneZone, live: Manifest) -> str | None:
     """The first thing that the spec wants of the StatefulSet and that is not written there.
 
-    The number of pods does not count, nor do claims, which are another matter.
+    The number of pods does not count, nor do claims, nor that volumes are kept for a while: these
+    are other matters.
     """
     shape = Shape(
         zone_uuid="",
@@ -56,10 +58,15 @@ def template_difference(zone: OneZone, live: Manifest) -> str | None:
         bootstrap="",
         live_stateful_set=live,
     )
-    drift = find_drift(build_sized_stateful_set(zone, shape), live)
+    drifts = [
+        find_drift(build_sized_stateful_set(zone, replace(shape, keeps_volumes=keeps)), live)
+        for keeps in (False, True)
+    ]
+    if not all(drifts):
+        return None
     # The hash differs too, and tells a reader nothing.
-    telling = [each for each in drift if naming.DESIRED_ANNOTATION not in each]
-    return next(iter([*telling, *drift]), None)
+    telling = [each for each in drifts[0] if naming.DESIRED_ANNOTATION not in each]
+    return [*telling, *drifts[0]][0]
 
 
 def _differences(desired: Any, live: Any, path: str) -> Iterator[str]:

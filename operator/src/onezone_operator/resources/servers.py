@@ -29,7 +29,7 @@ def build_stateful_set(
         zone_uuid: stamped on each volume, so that a kept volume tells whose it is.
         live: the StatefulSet as it is. Claims cannot be changed in one, so they are taken over
             as they are; ``drift.storage_difference`` tells what this leaves undone.
-        keeps_volumes: a pod that goes will come back: its volume stays whatever the policy says.
+        keeps_volumes: a pod that goes leaves its volume behind, whatever the policy says.
     """
     policy = zone.spec.storage.persistent_volume_claim_retention_policy
     claims = [_claim(zone, zone_uuid)]
