@@ -277,3 +277,27 @@ async def test_backup_needs_a_place_to_store_it(run, server):
     assert answer.exit_code == 3
     assert "zone zone has no spec.backup.storage" in answer.stderr
     assert server.written == []
+
+
+async def completed(server, monkeypatch, capsys, *words):
+    """What Tab offers after these words; the last one is typed in part."""
+    command, *rest = words
+    login = ["--kubeconfig", str(server.kubeconfig)]
+    monkeypatch.setattr("sys.argv", ["kubectl_complete-onezone", command, *login, *rest])
+    await asyncio.to_thread(plugin.complete)
+    *offered, last = capsys.readouterr().out.splitlines()
+    assert last == ":4"
+    return offered
+
+
+async def test_tab_completes_zones_and_servers(server, monkeypatch, capsys):
+    assert await completed(server, monkeypatch, capsys, "replace", "z") == ["zone\tHealthy"]
+    assert await completed(server, monkeypatch, capsys, "replace", "zone", "zone-") == [
+        "zone-0\tleader",
+        "zone-1\tfollower",
+        "zone-2\tfollower",
+    ]
+    assert await completed(server, monkeypatch, capsys, "promote", "nope", "") == []
+    await server.stop()
+    assert await completed(server, monkeypatch, capsys, "replace", "") == []
+    server.kubeconfig = await server.start(0, server.kubeconfig.parent)

@@ -15,7 +15,7 @@ from onezone_operator import naming
 from onezone_operator.errors import Invalid, NotFound, OperatorError
 from onezone_operator.kube import KubeReader
 from onezone_operator.models.observed import Manifest
-from onezone_operator.plugin import direct, gather
+from onezone_operator.plugin import completion, direct, gather
 from onezone_operator.plugin.follow import EXIT_FAILED, MANAGER, create, follow, preview_first
 from onezone_operator.plugin.session import (
     Login,
@@ -57,8 +57,8 @@ def _server(zone: str, text: str | None) -> str | None:
 
 
 @click.command()
-@click.argument("zone")
-@click.argument("server", required=False)
+@click.argument("zone", shell_complete=completion.zones)
+@click.argument("server", required=False, shell_complete=completion.servers)
 @click.option(
     "--direct",
     is_flag=True,
@@ -86,8 +86,8 @@ def promote(
 
 
 @click.command()
-@click.argument("zone")
-@click.argument("server")
+@click.argument("zone", shell_complete=completion.zones)
+@click.argument("server", shell_complete=completion.servers)
 @_task_options
 def replace(
     zone: str, server: str, *, wait: bool, seconds: float, output: str, **options: Any
@@ -108,8 +108,11 @@ def replace(
 
 
 @click.command()
-@click.argument("zone")
-@click.option("--server", help="Go on with this server; else with the one of the longest log.")
+@click.argument("zone", shell_complete=completion.zones)
+@click.option(
+    "--server",
+    help="Go on with this server; else with the one of the longest log.",
+)
 @click.option("--confirm", is_flag=True, help="Do it. Without, only what would be done is shown.")
 @_task_options
 def recover(
@@ -134,7 +137,7 @@ def recover(
 
 
 @click.command()
-@click.argument("zone")
+@click.argument("zone", shell_complete=completion.zones)
 @click.option(
     "--verify/--no-verify", default=True, help="Start a server on it to see that it is good."
 )
@@ -157,10 +160,13 @@ def backup(
 
 
 @click.command()
-@click.argument("zone")
+@click.argument("zone", shell_complete=completion.zones)
 @click.option("--backup", help="Name of a OneZoneBackup.")
 @click.option("--location", help="URL of a backup's file, s3://… or file:///….")
-@click.option("--server", help="Unpack it on this server; else on the first.")
+@click.option(
+    "--server",
+    help="Unpack it on this server; else on the first.",
+)
 @click.option("--confirm", is_flag=True, help="Do it. Without, only what would be done is shown.")
 @click.option("--as", "new_name", metavar="NAME", help="Print a new OneZone made of it instead.")
 @_task_options
@@ -190,8 +196,8 @@ def restore(
 
 
 @click.command()
-@click.argument("zone")
-@click.argument("server")
+@click.argument("zone", shell_complete=completion.zones)
+@click.argument("server", shell_complete=completion.servers)
 @login_options
 def fence(zone: str, server: str, **options: Any) -> None:
     """Keep SERVER (name or number) from running: it is stopped, and its volume is left alone."""
@@ -199,8 +205,8 @@ def fence(zone: str, server: str, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("zone")
-@click.argument("server")
+@click.argument("zone", shell_complete=completion.zones)
+@click.argument("server", shell_complete=completion.servers)
 @login_options
 def unfence(zone: str, server: str, **options: Any) -> None:
     """Let a fenced SERVER (name or number) run again."""
