@@ -107,8 +107,8 @@ class KubeServer:
 
     async def _call_server(self, place: str, body: bytes) -> web.Response:
         """An XML-RPC call through the pod proxy, answered by the model of the zone."""
-        name, _, port = place.partition(":")
-        assert port == "2633"
+        scheme, name, port = ("http:" + place).rsplit(":", maxsplit=2)
+        assert (scheme.rpartition(":")[2], port) == (self.world.scheme, "2633")
         (session, zone, server), method = xmlrpc.client.loads(body)
         assert (method, zone) == ("one.zone.transferleader", 0)
         address = self.world.objects[("Pod", name)]["status"]["podIP"]

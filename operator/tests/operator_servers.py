@@ -44,6 +44,8 @@ class Servers(Cluster):
     """Ticks until a change of the server set is committed."""
     is_late: bool = False
     """The call arrives long after it was made."""
+    scheme: str = "http"
+    """What the servers' API speaks."""
     hand_overs: int = 0
     foundings: list[str] = field(default_factory=list)
     """Who founded the zone anew."""
@@ -315,7 +317,7 @@ class Servers(Cluster):
         return Member(
             id=member.id,
             name=member.name,
-            endpoint="http://x/RPC2",
+            endpoint=f"{self.scheme}://x/RPC2",
             voter=member.voter,
             lag=(0 if member.voter else 500) if told_by_leader else None,
             last_contact_seconds=(0.1 if is_up else 60.0) if told_by_leader else None,

@@ -94,8 +94,9 @@ async def test_promote_without_a_server_lets_the_best_lead(run, server):
     assert server.world.leader != "zone-0"
 
 
-async def test_promote_works_without_an_operator(run, server):
-    server.writable = set()
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_promote_works_without_an_operator(run, server, scheme):
+    server.writable, server.world.scheme = set(), scheme
     answer = await run("promote", "zone", "zone-1", "--direct", works=False)
     assert (answer.exit_code, answer.stdout) == (0, "zone-1 leads\n")
     assert server.world.leader == "zone-1"
