@@ -432,7 +432,7 @@ def test_a_restore_to_a_server_that_is_none_waits():
 
 
 def test_long_words_are_cut_to_what_a_status_holds():
-    location = "s3://b/" + "x" * 1015 + ".bck"
+    location = "s3://b/" + "x" * 1000 + ".bck"
     preview = step_of(task("Restore", location=location)).status.preview
     assert max(len(each) for each in preview) == 1024
     begun = started("HandOver", server="zone-2", record={"message": "y" * 1024})
