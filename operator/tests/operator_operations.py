@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Operation:
     name: str
     servers: int
     start: Callable[[World], None]
+    is_https: bool = False
     is_outage: bool = False
     """The zone is down before, or for it: only the end can be judged."""
     replaced: str = ""
@@ -56,6 +58,24 @@ def _fail_over_without_hook(world: World) -> None:
 def _roll_without_hook(world: World) -> None:
     world.hook_works = False
     world.declare(image="oned:2")
+
+
+HTTPS = {"tls": {"enabled": True, "authorityOverlapSeconds": 3}}
+
+
+def _ask_for_another_authority(world: World) -> None:
+    """As ``kubectl annotate`` does it."""
+    secret = world.objects[("Secret", naming.authority_secret_name(ZONE))]
+    secret["metadata"]["annotations"][naming.ROTATE_ANNOTATION] = "now"
+    world.touch(secret)
+
+
+def _lose_api_certificate(world: World) -> None:
+    world.objects.pop(("Secret", naming.tls_secret_name(ZONE)))
+
+
+def _add_a_name(world: World) -> None:
+    world.declare(tls={**HTTPS["tls"], "dnsNames": ["front.example"]})
 
 
 def _ask(kind: str, **spec: object) -> Callable[[World], None]:
@@ -86,6 +106,63 @@ def _replaced(server: str) -> Callable[[World], bool]:
     return lambda world: world.replaced == {server}
 
 
+def _back_up_with_failures(world: World) -> None:
+    world.job_failures = 1
+    world.ask_backup("one")
+
+
+def _schedule(world: World) -> None:
+    """Four backups are there, of which one is kept beside the one that is due."""
+    for day in range(1, 5):
+        world.add_taken(f"old-{day}", f"2025-12-2{day}T00:00:00Z")
+    world.declare(backup={**SCHEDULE, "retention": {"last": 2}})
+
+
+def _backed_up(*, tries: int = 1) -> Callable[[World], bool]:
+    """There is one backup, taken once and from a follower."""
+
+    def is_so(world: World) -> bool:
+        (backup,) = world.backups()
+        followers = all(each != f"{ZONE}-0" for each in world.taken_from)
+        return (
+            backup.has_succeeded
+            and backup.status.verified
+            and backup.status.attempts == tries
+            and list(world.stored) == [backup.status.location]
+            and world.stored[str(backup.status.location)] == backup.status.index
+            and followers
+        )
+
+    return is_so
+
+
+def _keeps(*names: str) -> Callable[[World], bool]:
+    """These backups are left, and their files and no others."""
+
+    def is_so(world: World) -> bool:
+        left = {backup.name for backup in world.backups()}
+        files = {str(backup.status.location) for backup in world.backups()}
+        return left == set(names) and files == set(world.stored)
+
+    return is_so
+
+
+def _is_from_backup(world: World) -> bool:
+    pods = [pod for (kind, _), pod in world.objects.items() if kind == "Pod"]
+    founders = [json.loads(pod["founding"])["server"] for pod in pods]
+    # The first one was replaced when the backup's storage was not needed any more.
+    return world.foundings == [f"{ZONE}-0"] and not any(founders)
+
+
+SCHEDULE = {"schedule": "0 0 * * *", "storage": {"volume": {"claimName": "backups"}}}
+FROM_BACKUP = {
+    "restore": {
+        "location": "file:///backups/zone/one.bck",
+        "storage": {"volume": {"claimName": "backups"}},
+    }
+}
+
+
 def _hibernate_under_a_follower(world: World) -> None:
     """The last server leads when it all begins."""
     world.kill_pod(f"{ZONE}-0")
@@ -109,6 +186,12 @@ OPERATIONS = (
     Operation("wake", 3, _declare(hibernated=False), is_asleep=True),
     Operation("repair the route", 3, _fail_over_without_hook),
     Operation("roll without a hook", 3, _roll_without_hook),
+    Operation("make a new zone of https", 0, _declare(replicas=1, **DELETED, **HTTPS)),
+    Operation("grow 1 to 3 of https", 1, _declare(replicas=3), is_https=True),
+    Operation("rotate the authority", 3, _ask_for_another_authority),
+    Operation("rotate the authority of https", 3, _ask_for_another_authority, is_https=True),
+    Operation("renew the API's certificate", 3, _lose_api_certificate, is_https=True),
+    Operation("name the API differently", 3, _add_a_name, is_https=True),
     Operation("hand over", 3, _ask("HandOver", server=f"{ZONE}-2"), is_done=_leads(f"{ZONE}-2")),
     Operation(
         "hand over to the best", 3, _ask("HandOver"), is_done=lambda w: w.leader != f"{ZONE}-0"
@@ -148,6 +231,20 @@ OPERATIONS = (
         is_outage=True,
         is_done=_founded(f"{ZONE}-0", kept=3),
     ),
+    Operation("back up", 3, lambda world: world.ask_backup("one"), is_done=_backed_up()),
+    Operation("back up at the second try", 3, _back_up_with_failures, is_done=_backed_up(tries=2)),
+    Operation("back up by the schedule", 3, _declare(backup=SCHEDULE), is_done=_backed_up()),
+    Operation(
+        "keep to the retention", 3, _schedule, is_done=_keeps("old-4", f"{ZONE}-202601010000")
+    ),
+    Operation(
+        "make a zone from a backup",
+        0,
+        _declare(replicas=1, bootstrap=FROM_BACKUP),
+        # The one server is started again without the storage of the backup.
+        is_outage=True,
+        is_done=_is_from_backup,
+    ),
 )
 
 
@@ -161,7 +258,8 @@ async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int
     """
     world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
     if operation.servers:
-        world.declare(replicas=operation.servers, **DELETED)
+        https = HTTPS if operation.is_https else {}
+        world.declare(replicas=operation.servers, **DELETED, **https)
         await _settle(world)
     if operation.is_asleep:
         world.declare(hibernated=True)
@@ -282,13 +380,16 @@ async def check_end(world: World, operation: Operation | None = None) -> None:
     assert len(world.members) == wanted
     assert world.zones_made == 1
     is_asleep = world.is_to_sleep()
-    objects = {key for key in world.objects if key[0] != naming.TASK_KIND}
-    assert objects == _objects(names, set() if is_asleep else names)
+    others = {naming.TASK_KIND, naming.BACKUP_KIND, "Job"}
+    objects = {key for key in world.objects if key[0] not in others}
+    pods = set() if is_asleep else names
+    assert objects == _objects(names, pods) | _https_objects(world)
     assert set(world.disks) == names
     assert all(disk.initialised for disk in world.disks.values())
     if is_asleep:
         assert world.zone().status.condition("Degraded").status == "False"
         return
+    _check_certificates(world, names)
     _check_route(world)
     _check_pods(world)
     _check_status(world)
@@ -314,6 +415,30 @@ def _objects(names: set[str], pods: set[str]) -> set[tuple[str, str]]:
         *(("Pod", name) for name in pods),
         *(("PersistentVolumeClaim", f"data-{name}") for name in names),
     }
+
+
+def _https_objects(world: World) -> set[tuple[str, str]]:
+    return {("Secret", "zone-tls")} if world.zone().spec.tls.enabled else set()
+
+
+def _check_certificates(world: World, names: set[str]) -> None:
+    """One authority, which issued everything, and nothing for servers that are no more."""
+    authority = world.objects[("Secret", "zone-ca")]
+    assert set(authority["data"]) == {"tls.crt", "tls.key"}
+    assert set(authority["metadata"]["annotations"]) == {
+        naming.UUID_ANNOTATION,
+        naming.BOOTSTRAPPED_ANNOTATION,
+    }
+    peers = world.objects[("Secret", "zone-peers")]["data"]
+    files = {f"{name}.{suffix}" for name in names for suffix in ("crt", "key")}
+    assert set(peers) == {naming.AUTHORITY_KEY, *files}
+    secrets = [peers]
+    if world.zone().spec.tls.enabled:
+        secrets.append(world.objects[("Secret", "zone-tls")]["data"])
+    for data in secrets:
+        assert data[naming.AUTHORITY_KEY] == authority["data"]["tls.crt"]
+    told = {each.name for each in world.zone().status.certificates}
+    assert told == ({"authority", "peers", "api"} if len(secrets) > 1 else {"authority", "peers"})
 
 
 def _check_route(world: World) -> None:
@@ -357,7 +482,8 @@ def _check_status(world: World) -> None:
         "Progressing": "False",
         "Degraded": "False",
         "ConfigInSync": "True",
-        "BackupReady": "Unknown",
+        "CertificatesReady": "True",
+        "BackupReady": "Unknown" if zone.spec.backup is None else "True",
         "Paused": "False",
         "Hibernated": "False",
     }

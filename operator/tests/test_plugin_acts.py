@@ -24,6 +24,7 @@ from onezone_operator.plugin import follow
 from onezone_operator.plugin import main as plugin
 
 LOCATION = "s3://backups/zone.bck"
+STORAGE = {"storage": {"volume": {"claimName": "backups"}}}
 
 
 @pytest.fixture(autouse=True)
@@ -94,13 +95,18 @@ async def test_promote_without_a_server_lets_the_best_lead(run, server):
     assert server.world.leader != "zone-0"
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_promote_works_without_an_operator(run, server, scheme):
-    server.writable, server.world.scheme = set(), scheme
+async def test_promote_works_without_an_operator(run, server):
+    server.writable = set()
     answer = await run("promote", "zone", "zone-1", "--direct", works=False)
     assert (answer.exit_code, answer.stdout) == (0, "zone-1 leads\n")
     assert server.world.leader == "zone-1"
     assert server.written == []
+
+
+async def test_promote_works_where_the_zone_speaks_https(run, server):
+    server.world.declare(tls={"enabled": True})
+    answer = await run("promote", "zone", "zone-1", "--direct", works=False)
+    assert (answer.exit_code, answer.stdout) == (0, "zone-1 leads\n")
 
 
 async def test_direct_needs_the_credentials_and_a_member(run, server):
@@ -196,6 +202,17 @@ async def test_restore_prints_a_new_zone(run, server):
     assert server.written == []
 
 
+async def test_restore_from_a_location_needs_to_know_its_storage(run, server):
+    words = ("restore", "zone", "--location", LOCATION, "--as", "copy")
+    answer = await run(*words, works=False)
+    assert answer.exit_code == 3
+    assert "name a OneZoneBackup with --backup" in answer.stderr
+    server.world.declare(backup=STORAGE)
+    answer = await run(*words, works=False)
+    restore = yaml.safe_load(answer.stdout)["spec"]["bootstrap"]["restore"]
+    assert restore == {"location": LOCATION, **STORAGE}
+
+
 @pytest.mark.parametrize("words", [[], ["--backup", "a", "--location", LOCATION]])
 async def test_restore_needs_one_source(run, words):
     answer = await run("restore", "zone", *words, works=False)
@@ -235,9 +252,6 @@ async def test_fence_and_unfence_change_the_spec_and_nothing_else(run, server):
     answer = await run("fence", "zone", "7", works=False)
     assert answer.exit_code == 3
     assert "zone zone has no server zone-7; it has: zone-0, zone-1, zone-2" in answer.stderr
-
-
-STORAGE = {"storage": {"volume": {"claimName": "backups"}}}
 
 
 async def _take(server, outcome):

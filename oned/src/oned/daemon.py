@@ -25,7 +25,9 @@ from oned.errors import (
     ForeignDatabase,
     StorageError,
 )
+from oned.hooks.kubernetes import KubernetesHook
 from oned.hooks.runner import HookRunner
+from oned.hooks.vip import Vip
 from oned.node import Node, Observers, Settings
 from oned.raft.machine import Options
 from oned.raft.types import Configuration, ServerId
@@ -43,6 +45,9 @@ SERVICES = ("sunstone", "onegate", "oneflow", "oneform", "oneks")
 """OpenNebula's own services, each of which reads serveradmin's credentials from a file."""
 
 EXIT_FAILED = 1
+
+VOTERS_TO_HAND_OVER = 2
+"""With fewer nobody could take over, and waiting would serve nobody."""
 
 GC_THRESHOLDS = (10_000, 20, 50)
 """Rarer than Python's own: a call makes hundreds of objects and hardly any cycle."""
@@ -250,7 +255,10 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
     if api_certificates is not None:
         certificates.append(api_certificates)
     metrics = Metrics(environment.server_name)
+    kubernetes = KubernetesHook(environment)
+    metrics.route_seconds = kubernetes.unconfirmed_seconds
     hooks = HookRunner(
+        residents={"vip": Vip(), "kubernetes": kubernetes},
         leader=config.leader_hook,
         follower=config.follower_hook,
         environment=environment,
@@ -300,10 +308,14 @@ async def _serve(config: Config, environment: Environment) -> int:
     for warning in config.warnings:
         _log.warning("oned.conf", warning=warning)
     parts = _build(config, environment, await _open(config, environment))
-    stopped = asyncio.Event()
+    stopped, hurried = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        (hurried if stopped.is_set() else stopped).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, asked_to_stop)
     try:
         await parts.admin.start()
         await parts.api.start()
@@ -312,6 +324,7 @@ async def _serve(config: Config, environment: Environment) -> int:
         _log.info("serving", port=config.port)
         return await _until_stopped(parts, stopped)
     finally:
+        await _retire(parts.node, environment.route_seconds, hurried)
         await _stop(parts)
 
 
@@ -331,6 +344,27 @@ async def _until_stopped(parts: _Parts, stopped: asyncio.Event) -> int:
     error = parts.node.failed.exception()
     _log.error("stopping, this server cannot go on", error=str(error))
     return EXIT_FAILED
+
+
+async def _retire(node: Node, route_seconds: float, hurried: asyncio.Event) -> None:
+    """Hand over so that no caller finds nobody; a second signal ends the waiting.
+
+    Those who route hear twice: that this server ends, which they may know already, and who leads
+    now. kube-proxy takes in one change a second, so that the second news would come late if it
+    came at once. Whoever is sent here in the meantime is forwarded.
+    """
+    if not route_seconds or node.failed.done() or len(node.core.voters) < VOTERS_TO_HAND_OVER:
+        return
+    if node.core.leadership is not None:
+        await _pause(route_seconds, hurried)
+        await node.hand_over()
+    await _pause(route_seconds, hurried)
+
+
+async def _pause(seconds: float, hurried: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await hurried.wait()
 
 
 async def _stop(parts: _Parts) -> None:

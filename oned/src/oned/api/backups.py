@@ -21,7 +21,7 @@ from aiohttp import web
 
 from oned.api.auth import Authenticator
 from oned.api.ports import Front
-from oned.errors import StorageError
+from oned.errors import Busy, NotLeader, StorageError
 from oned.state import users
 from oned.storage.export import Export
 
@@ -97,6 +97,10 @@ class Backups:
 
     async def _make(self, request: web.BaseRequest) -> web.StreamResponse:
         started, size = time.monotonic(), 0
+        # A follower waits until it has what was acknowledged anywhere before it was asked. Where
+        # nobody can tell it, a backup of what it has is better than none.
+        with suppress(NotLeader, Busy):
+            await self._front.read_barrier()
         try:
             async with self._front.backup() as (path, export):
                 response, whole = await _send(request, path, export, self._front.status().server_id)
@@ -127,11 +131,7 @@ async def _send(
     file: BinaryIO = await loop.run_in_executor(None, path.open, "rb")
     try:
         await response.prepare(request)
-        while block := await loop.run_in_executor(None, file.read, BLOCK):
-            async with asyncio.timeout(STALL_SECONDS):
-                await response.write(block)
-        async with asyncio.timeout(STALL_SECONDS):
-            await response.write_eof()
+        await _write(response, file, export.size)
     except (OSError, TimeoutError) as error:
         # The headers are out: all that can be told is that the stream ends too early.
         _log.warning("a backup was not sent to its end", error=str(error))
@@ -143,6 +143,24 @@ async def _send(
     finally:
         file.close()
     return response, True
+
+
+async def _write(response: web.StreamResponse, file: BinaryIO, size: int) -> None:
+    """Send a file to its end.
+
+    Raises:
+        OSError: the client is gone, or the file has another size than ``size``.
+        TimeoutError: the client takes nothing.
+    """
+    loop = asyncio.get_running_loop()
+    while block := await loop.run_in_executor(None, file.read, BLOCK):
+        async with asyncio.timeout(STALL_SECONDS):
+            await response.write(block)
+        size -= len(block)
+    if size:
+        raise OSError("the file has another size than it had")
+    async with asyncio.timeout(STALL_SECONDS):
+        await response.write_eof()
 
 
 def _session(authorization: str) -> str:

@@ -18,12 +18,17 @@ from pydantic import ValidationError
 
 from onezone_operator import naming
 from onezone_operator.errors import NotFound
-from onezone_operator.kube.authority import certificate_ends, fingerprint
+from onezone_operator.kube.authority import certificate_ends
+from onezone_operator.kube.backups import read_backup_facts
+from onezone_operator.kube.certificates import (
+    parse_api_certificate,
+    parse_authority,
+    parse_peers,
+)
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import (
     Manifest,
     ObjectKey,
-    ObservedAuthority,
     ObservedPod,
     ObservedRoute,
     ObservedStatefulSet,
@@ -31,7 +36,9 @@ from onezone_operator.models.observed import (
     ObservedZone,
 )
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["Credentials", "Observation", "observe_kubernetes", "read_zone"]
 
@@ -40,9 +47,15 @@ _WAITING_IS_NORMAL = frozenset({"ContainerCreating", "PodInitializing"})
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """oneadmin's name and password; never printed."""
+    """What a call of a server needs; never printed.
+
+    Attributes:
+        session: oneadmin's name and password.
+        authority: PEM of what https servers' certificates are held against; empty for http.
+    """
 
     session: str
+    authority: str = ""
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -78,24 +91,38 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         kube.list_objects("Pod", zone.namespace, selector=selector),
         kube.list_objects("PersistentVolumeClaim", zone.namespace, selector=selector),
         _tasks(kube, zone),
+        read_backup_facts(kube, zone),
     ]
-    *found, pods, volumes, tasks = await _all(calls)
+    *found, pods, volumes, tasks, (backups, jobs) = await _all(calls)
     objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
     authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
     peers_secret = objects.get(("Secret", naming.peers_secret_name(zone.name)))
-    credentials = _credentials(objects.get(("Secret", _auth_name(zone))))
+    tls_secret = objects.get(("Secret", api_secret_name(zone))) if zone.spec.tls.enabled else None
+    credentials = _credentials(objects.get(("Secret", _auth_name(zone))), tls_secret)
     statefulset = objects.get(("StatefulSet", zone.name))
     route = objects.get(("EndpointSlice", naming.leader_slice_name(zone.name)))
     observed = ObservedZone(
         objects={key: _without_data(value) for key, value in objects.items()},
-        authority=_authority(authority_secret),
+        authority=None
+        if authority_secret is None
+        else parse_authority(secret_data(authority_secret), _annotations(authority_secret)),
         has_credentials=credentials is not None,
         certificates=certificate_ends(secret_data(authority_secret), secret_data(peers_secret)),
+        peers=parse_peers(secret_data(peers_secret)),
+        api_certificate=parse_api_certificate(
+            api_secret_name(zone),
+            None if tls_secret is None else secret_data(tls_secret),
+            secret_data(authority_secret),
+        )
+        if zone.spec.tls.enabled
+        else None,
         statefulset=None if statefulset is None else _statefulset(statefulset),
         pods=tuple(_pod(each) for each in sorted(pods, key=_name)),
         volumes=tuple(_volume(each) for each in sorted(volumes, key=_name)),
         route=None if route is None else _route(route),
         tasks=tasks,
+        backups=_wanted(zone, tasks, backups),
+        jobs=jobs,
     )
     return Observation(observed, credentials)
 
@@ -141,13 +168,28 @@ async def _tasks(kube: KubeApi, zone: OneZone) -> tuple[OneZoneTask, ...]:
     return tuple(sorted(tasks, key=lambda task: task.order))
 
 
+def _wanted(
+    zone: OneZone, tasks: Sequence[OneZoneTask], backups: Sequence[OneZoneBackup]
+) -> tuple[OneZoneBackup, ...]:
+    """The zone's backups, and those that it or a task of it begins with."""
+    names = {task.spec.backup_ref.name for task in tasks if task.spec.backup_ref is not None}
+    restore = zone.spec.bootstrap.restore if zone.spec.bootstrap is not None else None
+    if restore is not None and restore.backup_ref is not None:
+        names.add(restore.backup_ref.name)
+    return tuple(each for each in backups if each.zone == zone.name or each.name in names)
+
+
 def _zone_of(live: Manifest) -> str:
     return str(((live.get("spec") or {}).get("zoneRef") or {}).get("name") or "")
 
 
 def _object_keys(zone: OneZone) -> list[ObjectKey]:
     name = zone.name
+    tls = [("Secret", api_secret_name(zone))] if zone.spec.tls.enabled else []
+    if zone.spec.tls.issuer_ref is not None:
+        tls.append((naming.CERTIFICATE_KIND, naming.tls_secret_name(name)))
     return [
+        *tls,
         ("Secret", naming.authority_secret_name(name)),
         ("Secret", naming.peers_secret_name(name)),
         ("Secret", _auth_name(zone)),
@@ -169,21 +211,11 @@ def _auth_name(zone: OneZone) -> str:
     return reference.name if reference is not None else naming.auth_secret_name(zone.name)
 
 
-def _credentials(secret: Manifest | None) -> Credentials | None:
+def _credentials(secret: Manifest | None, tls_secret: Manifest | None) -> Credentials | None:
+    authority = secret_data(tls_secret).get(naming.AUTHORITY_KEY, b"").decode(errors="replace")
     text = secret_data(secret).get(naming.AUTH_KEY, b"").decode(errors="replace").strip()
     user, separator, password = text.partition(":")
-    return Credentials(text) if separator and user and password else None
-
-
-def _authority(secret: Manifest | None) -> ObservedAuthority | None:
-    if secret is None:
-        return None
-    annotations = _annotations(secret)
-    return ObservedAuthority(
-        zone_uuid=annotations.get(naming.UUID_ANNOTATION),
-        bootstrapped=annotations.get(naming.BOOTSTRAPPED_ANNOTATION) == "true",
-        fingerprint=fingerprint(secret_data(secret)),
-    )
+    return Credentials(text, authority) if separator and user and password else None
 
 
 def _statefulset(live: Manifest) -> ObservedStatefulSet:

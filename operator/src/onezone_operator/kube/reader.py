@@ -127,16 +127,16 @@ class KubeReader(KubeClient):
         return await self._call("GET", path)
 
     async def call_server(
-        self, namespace: str, pod: str, body: bytes, *, speaks_https: bool = False
+        self, namespace: str, pod: str, body: bytes, *, scheme: str = "http"
     ) -> bytes:
-        """An XML-RPC call on a server, through the API server, which checks no certificate.
+        """An XML-RPC call on a server, through the API server, which looks at no certificate.
 
         Raises:
             KubeError: it does not answer, or may not be asked. What the call was to change may
                 have been changed.
         """
-        place = f"{'https:' if speaks_https else ''}{pod}:{naming.API_PORT}"
-        path = KINDS["Pod"].path(namespace, place, "proxy/RPC2")
+        place = f"https:{pod}" if scheme == "https" else pod
+        path = KINDS["Pod"].path(namespace, f"{place}:{naming.API_PORT}", "proxy/RPC2")
         client = self._require()
         request = await client.param_serialize(
             "POST",

@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
 
 __all__ = [
     "Manifest",
     "Member",
     "ObjectKey",
+    "ObservedApiCertificate",
     "ObservedAuthority",
+    "ObservedJob",
+    "ObservedPeers",
     "ObservedPod",
     "ObservedRoute",
     "ObservedStatefulSet",
     "ObservedVolume",
     "ObservedZone",
+    "ReportedCertificate",
     "ServerReport",
 ]
 
@@ -51,6 +56,17 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedCertificate:
+    """What a server tells of one of its certificates; SHA-256 of each."""
+
+    fingerprint: str
+    authorities: frozenset[str] = frozenset()
+    """Those that it trusts."""
+    is_refused: bool = False
+    """Its files hold another one, which cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerReport:
     """What one server said of itself at ``/status``."""
 
@@ -71,6 +87,8 @@ class ServerReport:
     """The last entry of its log: by these Raft tells whose log is longer."""
     database: str = ""
     """ok, or why the server takes no part; empty where it does not tell."""
+    certificates: Mapping[str, ReportedCertificate] = field(default_factory=dict)
+    """By port, peer and api; empty where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +136,48 @@ class ObservedAuthority:
     bootstrapped: bool
     fingerprint: str | None
     """None when the Secret holds no usable authority."""
+    not_after: datetime | None = None
+    next: str | None = None
+    """Fingerprint of the authority that is to come, trusted already."""
+    announced: datetime | None = None
+    """Since when the next one is trusted."""
+    old: str | None = None
+    """Fingerprint of the authority before, trusted still."""
+    is_rotation_wanted: bool = False
+    """A user asks for another authority."""
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Fingerprints of all that are trusted."""
+        return tuple(each for each in (self.fingerprint, self.next, self.old) if each)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPeers:
+    """The Secret with the servers' certificates."""
+
+    trusted: tuple[str, ...] = ()
+    """Fingerprints of the authorities in it."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of the certificates in it, by server."""
+    servers: frozenset[str] = frozenset()
+    """Whoever has anything in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedApiCertificate:
+    """The API's certificate, whoever issued it."""
+
+    problem: str = ""
+    """Why it cannot be used; the rest is empty then."""
+    fingerprint: str = ""
+    not_after: datetime | None = None
+    names: frozenset[str] = frozenset()
+    """DNS names and addresses."""
+    trusted: tuple[str, ...] = ()
+    """Fingerprints of the authorities beside it."""
+    is_of_authority: bool = False
+    """Whether the zone's present authority issued it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,22 +190,47 @@ class ObservedRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """A Job of a backup.
+
+    Attributes:
+        backup: uid of the backup that it is of.
+        outcome: the last words of its pod, once it is over.
+        reason: why it failed, as Kubernetes says it.
+        trouble: why its pod does not run.
+    """
+
+    name: str
+    backup: str
+    state: Literal["Running", "Succeeded", "Failed"]
+    outcome: str = ""
+    reason: str = ""
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedZone:
     """Everything one pass knows.
 
     Attributes:
         objects: the zone's objects as they are, by kind and name; absent ones are absent.
         certificates: end of validity by server, of those that the present authority issued.
+        peers: the Secret that these are in.
+        api_certificate: of the API's port; None where that speaks http.
         reports: by server name; a server that did not answer is absent.
         contested: objects that someone else keeps changing back; left alone for a while.
         has_credentials: whether the Secret with oneadmin's credentials can be used.
         tasks: the zone's, the oldest first.
+        backups: the zone's, the oldest first, and those that it or a task begins with.
+        jobs: of the zone's backups.
     """
 
     objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
     authority: ObservedAuthority | None = None
     has_credentials: bool = False
     certificates: Mapping[str, datetime] = field(default_factory=dict)
+    peers: ObservedPeers = field(default_factory=ObservedPeers)
+    api_certificate: ObservedApiCertificate | None = None
     statefulset: ObservedStatefulSet | None = None
     pods: tuple[ObservedPod, ...] = ()
     volumes: tuple[ObservedVolume, ...] = ()
@@ -153,10 +238,21 @@ class ObservedZone:
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
     contested: frozenset[ObjectKey] = frozenset()
     tasks: tuple[OneZoneTask, ...] = ()
+    backups: tuple[OneZoneBackup, ...] = ()
+    jobs: tuple[ObservedJob, ...] = ()
 
     def pod(self, name: str) -> ObservedPod | None:
         """The pod of a server."""
         return next((each for each in self.pods if each.name == name), None)
+
+    def backup(self, name: str) -> OneZoneBackup | None:
+        """A backup by its name."""
+        return next((each for each in self.backups if each.name == name), None)
+
+    def job(self, name: str, backup: str) -> ObservedJob | None:
+        """A Job by its name, if it is of the backup with this uid."""
+        found = (each for each in self.jobs if each.name == name and each.backup == backup)
+        return next(found, None)
 
     def volume(self, name: str) -> ObservedVolume | None:
         """A claim by its name."""

@@ -243,7 +243,19 @@ COMMANDS = (promote, replace, recover, backup, restore, fence, unfence)
 
 
 def _restored_zone(zone: Manifest, name: str, source: dict[str, Any]) -> Manifest:
-    """The OneZone as it is, under another name, made of a backup."""
+    """The OneZone as it is, under another name, made of a backup.
+
+    Raises:
+        Invalid: nobody says where the location is.
+    """
+    if "location" in source:
+        storage = (zone["spec"].get("backup") or {}).get("storage")
+        if storage is None:
+            raise Invalid(
+                f"zone {zone['metadata']['name']} has no spec.backup.storage to find the location"
+                " in: name a OneZoneBackup with --backup"
+            )
+        source = {**source, "storage": storage}
     return {
         "apiVersion": naming.API_VERSION,
         "kind": naming.KIND,

@@ -39,10 +39,8 @@ async def hand_over(kube: KubeReader, facts: Facts, server: str | None) -> str:
         _ZONE_ID,
         BEST_SERVER if server is None else ids[server],
     )
-    leader = diagnosis.leader.name
-    endpoints = {member.name: member.endpoint for member in diagnosis.members}
     answer = await kube.call_server(
-        zone.namespace, leader, body, speaks_https=endpoints[leader].startswith("https:")
+        zone.namespace, diagnosis.leader.name, body, scheme=zone.spec.tls.scheme
     )
     names = {number: name for name, number in ids.items()}
     return names.get(decode_answer(answer), "another server")

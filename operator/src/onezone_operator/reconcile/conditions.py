@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.backup_status import judge_backups
+from onezone_operator.reconcile.certificates import certificate_trouble
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.hibernation import is_asleep
 from onezone_operator.reconcile.quorum import Diagnosis, Health
@@ -34,6 +37,7 @@ CONDITIONS = (
     "Progressing",
     "Degraded",
     "ConfigInSync",
+    "CertificatesReady",
     "BackupReady",
     "Paused",
     "Hibernated",
@@ -54,9 +58,10 @@ class Verdict:
 
 
 def judge(
-    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step, now: datetime
 ) -> dict[str, Verdict]:
     """All conditions, in the order in which they are shown."""
+    backups = judge_backups(zone, observed, now)
     quorate = _quorate(zone, observed, diagnosis)
     routing = _routing(zone, observed, diagnosis)
     servers = _all_servers_ready(zone, observed, diagnosis)
@@ -68,7 +73,8 @@ def judge(
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
         "ConfigInSync": _config_in_sync(zone, observed),
-        "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
+        "CertificatesReady": _certificates_ready(observed, now),
+        "BackupReady": Verdict(backups.status, backups.reason, backups.message),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
         else Verdict("False", "NotPaused"),
@@ -179,6 +185,15 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
     if away:
         return Verdict("True", "ServersNotReady", f"Not healthy: {', '.join(away)}")
     return Verdict("False", "Healthy")
+
+
+def _certificates_ready(observed: ObservedZone, now: datetime) -> Verdict:
+    if observed.authority is None or observed.authority.fingerprint is None:
+        return Verdict("Unknown", "NotCreated", "There is no authority yet")
+    trouble = certificate_trouble(observed, now)
+    if trouble is not None:
+        return Verdict("False", *trouble)
+    return Verdict("True", "AllValid", "All certificates are valid for more than a week")
 
 
 def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:

@@ -12,6 +12,12 @@ from datetime import datetime
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.backups import plan_backups, plan_waiting_backup
+from onezone_operator.reconcile.certificates import (
+    plan_certificate_request,
+    plan_rotation,
+    plan_spare_certificates,
+)
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.founding import keeps_volumes, plan_founding, plan_previews
 from onezone_operator.reconcile.hibernation import plan_hibernation
@@ -22,6 +28,12 @@ from onezone_operator.reconcile.membership import (
     plan_membership,
 )
 from onezone_operator.reconcile.quorum import Diagnosis, Health, diagnose
+from onezone_operator.reconcile.restore import (
+    founding_text,
+    is_restored,
+    plan_missing_backup,
+    restore_storage,
+)
 from onezone_operator.reconcile.rollout import plan_broken_pod, plan_rollout
 from onezone_operator.reconcile.routing import plan_route
 from onezone_operator.reconcile.seed import (
@@ -38,6 +50,7 @@ from onezone_operator.reconcile.upgrade import find_blocked, hold_image
 from onezone_operator.resources.children import Shape, build_children
 from onezone_operator.resources.drift import find_drift
 from onezone_operator.resources.metadata import is_foreign
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["plan"]
 
@@ -69,7 +82,11 @@ def plan(
         return Nothing("Deleted", "The OneZone is being deleted")
     if zone.spec.paused:
         return Nothing("Paused", "The operator is paused for this zone (spec.paused)")
-    first = _plan_foreign(zone, observed) or plan_record(zone, observed)
+    first = (
+        _plan_foreign(zone, observed)
+        or plan_record(zone, observed)
+        or plan_missing_backup(zone, observed)
+    )
     if first is not None:
         return first
     blocked = find_blocked(zone, observed)
@@ -88,12 +105,15 @@ def plan(
         or plan_finished_tasks(observed, now)
         or plan_previews(zone, observed, diagnosis, now)
         or plan_founding(zone, observed, diagnosis, shape, now)
+        or plan_waiting_backup(zone, observed, diagnosis, now)
         or plan_hibernation(zone, observed, shape)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
         or plan_task(zone, observed, diagnosis, now)
+        or plan_backups(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
         or plan_rollout(zone, observed, diagnosis, now)
+        or _plan_certificates(zone, observed, diagnosis, now)
         or _plan_steady(zone, observed, diagnosis)
     )
 
@@ -114,8 +134,7 @@ def _plan_objects(
     address_type: str,
 ) -> Step | None:
     """Secrets first, then all other objects: each is what its builder says, or is written."""
-    pods = observed.statefulset.replicas if observed.statefulset is not None else 0
-    servers = max(zone.spec.replicas, pods, known_size(zone, diagnosis))
+    servers = _servers(zone, observed, diagnosis)
     secrets = plan_secrets(zone, observed, servers=servers, now=now)
     if secrets is not None:
         return secrets
@@ -129,6 +148,25 @@ def _plan_objects(
     return ApplyObjects(tuple(differing), tuple(reasons)) if differing else None
 
 
+def _servers(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> int:
+    """How many servers need a certificate: those that are, and those that shall be."""
+    pods = observed.statefulset.replicas if observed.statefulset is not None else 0
+    return max(zone.spec.replicas, pods, known_size(zone, diagnosis))
+
+
+def _plan_certificates(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, now: datetime
+) -> Step | None:
+    """What has time: the zone serves, and all its servers are there."""
+    if any(member.name not in diagnosis.healthy for member in diagnosis.members):
+        return None
+    return (
+        plan_spare_certificates(zone, observed, servers=_servers(zone, observed, diagnosis))
+        or plan_certificate_request(zone, observed)
+        or plan_rotation(zone, observed, diagnosis, now)
+    )
+
+
 def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_type: str) -> Shape:
     """What the objects depend on. The number of pods is what it is: membership changes it."""
     statefulset = observed.statefulset
@@ -139,26 +177,20 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
         zone_uuid=str(zone_uuid(zone, observed)),
         replicas=replicas,
         voters=len(diagnosis.voters) or known or replicas,
-        bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
+        bootstrap="" if bootstrapped or is_restored(zone) else naming.server_name(zone.name, 0),
         address_type=address_type,
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
-        founding=_founding(zone, observed),
+        founding=founding_text(zone, observed),
+        restore_storage=restore_storage(zone, observed),
         keeps_volumes=(
             keeps_volumes(observed) or zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas)
         ),
     )
 
 
-def _founding(zone: OneZone, observed: ObservedZone) -> str:
-    """What a task has written stays: a volume that comes back late must still read it."""
-    live = observed.objects.get(("ConfigMap", naming.config_map_name(zone.name)), {})
-    return str((live.get("data") or {}).get(naming.FOUNDING_KEY, ""))
-
-
 def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
     for (kind, name), live in observed.objects.items():
-        reference = zone.spec.credentials_secret_ref
-        if reference is not None and (kind, name) == ("Secret", reference.name):
+        if (kind, name) in _provided(zone):
             continue
         if not is_foreign(zone, live):
             continue
@@ -171,6 +203,16 @@ def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
             is_trouble=True,
         )
     return None
+
+
+def _provided(zone: OneZone) -> set[tuple[str, str]]:
+    """Secrets that somebody else makes."""
+    provided = set()
+    if zone.spec.credentials_secret_ref is not None:
+        provided.add(("Secret", zone.spec.credentials_secret_ref.name))
+    if zone.spec.tls.enabled and not zone.spec.tls.is_own:
+        provided.add(("Secret", api_secret_name(zone)))
+    return provided
 
 
 def _plan_without_quorum(

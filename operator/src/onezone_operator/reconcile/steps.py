@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
+    "AnnounceAuthority",
     "ApplyObjects",
     "CreateAuthority",
+    "CreateBackup",
     "CreateCredentials",
+    "CreateJob",
+    "DeleteBackup",
     "DeleteTask",
     "DeleteVolume",
+    "DropCertificates",
     "HandOver",
+    "IssueApiCertificate",
     "IssueCertificates",
     "Nothing",
+    "PromoteAuthority",
     "RecordBootstrap",
     "RegisterMember",
     "RemoveMember",
     "RepairRoute",
     "ReplacePod",
+    "ReportBackup",
     "ReportTask",
+    "RetireAuthority",
     "SetCredentialsOwner",
     "SetReplicas",
     "Step",
@@ -61,6 +72,47 @@ class IssueCertificates:
     """Issue peers' certificates for these servers, and leave valid ones alone."""
 
     servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropCertificates:
+    """Take the certificates of servers that are no more out of the Secret."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueApiCertificate:
+    """Issue the certificate of the API's port, for these names and addresses."""
+
+    hosts: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceAuthority:
+    """Make the zone's next authority, which is trusted from now on and issues nothing yet."""
+
+    fingerprint: str
+    """Of the present one."""
+    now: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteAuthority:
+    """Let the next authority issue; the one before is trusted still."""
+
+    fingerprint: str
+    """Of the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetireAuthority:
+    """Trust the authority before no more."""
+
+    fingerprint: str
+    """Of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +217,37 @@ class DeleteTask:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateBackup:
+    """Make the OneZoneBackup that the schedule asks for."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Start a backup's Job."""
+
+    manifest: Manifest
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBackup:
+    """Write a backup's status: it is begun, is tried again, or is over."""
+
+    backup: OneZoneBackup
+    status: OneZoneBackupStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBackup:
+    """Delete a backup that the zone's retention does not keep."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForCatchUp:
     """A server that was added copies the zone's state and becomes a voter by itself."""
 
@@ -196,6 +279,11 @@ Step = (
     | CreateCredentials
     | SetCredentialsOwner
     | IssueCertificates
+    | DropCertificates
+    | IssueApiCertificate
+    | AnnounceAuthority
+    | PromoteAuthority
+    | RetireAuthority
     | ApplyObjects
     | RecordBootstrap
     | RegisterMember
@@ -207,6 +295,10 @@ Step = (
     | DeleteVolume
     | ReportTask
     | DeleteTask
+    | CreateBackup
+    | CreateJob
+    | ReportBackup
+    | DeleteBackup
     | WaitForCatchUp
     | Wait
     | Nothing
@@ -247,7 +339,19 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             fate = "go with the OneZone" if owned else "stay with the volumes"
             return f"Letting the credentials {fate}"
         case IssueCertificates(servers=servers):
+            if not servers:
+                return "Writing which authorities the servers trust"
             return f"Issuing certificates for {', '.join(servers)}"
+        case DropCertificates(servers=servers):
+            return f"Removing the certificates of {', '.join(servers)}"
+        case IssueApiCertificate(reason=reason):
+            return f"Issuing the API's certificate: {reason}"
+        case AnnounceAuthority(reason=reason):
+            return f"Making the zone's next authority: {reason}"
+        case PromoteAuthority():
+            return "Letting the zone's next authority issue certificates"
+        case RetireAuthority():
+            return "Trusting the zone's authority before no more"
         case ApplyObjects(manifests=manifests):
             names = [f"{each['kind']}/{each['metadata']['name']}" for each in manifests]
             return f"Writing {', '.join(names)}"
@@ -272,6 +376,14 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Task {task.name} ({task.spec.type}): {status.message}"
         case DeleteTask(name=name):
             return f"Deleting task {name}, which was over long ago"
+        case CreateBackup(manifest=manifest):
+            return f"Making backup {manifest['metadata']['name']} by the schedule"
+        case CreateJob(purpose=purpose):
+            return f"Starting a Job: {purpose}"
+        case ReportBackup(backup=backup, status=status):
+            return f"Backup {backup.name}: {status.message}"
+        case DeleteBackup(name=name):
+            return f"Deleting backup {name}, which the retention does not keep"
         case WaitForCatchUp(server=server, lag=lag):
             behind = f", up to {rounded_lag(lag)} entries behind" if lag else ""
             return f"Waiting until {server} has caught up and votes{behind}"

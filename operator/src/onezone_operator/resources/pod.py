@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from onezone_operator import naming
+from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.onezone import Amounts, OneZone
 from onezone_operator.resources.configuration import config_digest
 from onezone_operator.resources.services import service_account_name
+from onezone_operator.resources.storages import Access, build_access_to
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["build_pod_template"]
 
@@ -17,16 +20,23 @@ USER_ID = 10001
 GRACE_SECONDS = 30
 """A leader hands over when it is asked to stop; this is far more than it needs."""
 
+ROUTE_SECONDS = 2
+"""kube-proxy takes in a change of routes within one second, and needs a moment to write it."""
+
 TOKEN_SECONDS = 3600
 """Life of the hook's token, renewed by the kubelet long before."""
 
 
-def build_pod_template(zone: OneZone) -> dict[str, Any]:
+def build_pod_template(
+    zone: OneZone, restore_storage: BackupStorage | None = None
+) -> dict[str, Any]:
     """Template of the StatefulSet. ``zone.spec.image`` must be set.
 
     A change of anything here makes servers be replaced one by one, so nothing may be in it that
-    differs from pass to pass.
+    differs from pass to pass. A storage of backups is there only while a server is to begin with
+    one: a claim that one node alone can mount must not hold the servers together.
     """
+    access = build_access_to(restore_storage, read_only=True)
     assert zone.spec.image is not None, "the default image is filled in before planning"
     scheduling = zone.spec.scheduling
     spec: dict[str, Any] = {
@@ -42,9 +52,9 @@ def build_pod_template(zone: OneZone) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_preparation(zone)],
+        "initContainers": [_preparation(zone, access)],
         "containers": [_container(zone)],
-        "volumes": _volumes(zone),
+        "volumes": [*_volumes(zone), *access.volumes],
     }
     if zone.spec.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": each.name} for each in zone.spec.image_pull_secrets]
@@ -105,6 +115,7 @@ def _container(zone: OneZone) -> dict[str, Any]:
         "securityContext": _confined(),
         "volumeMounts": [
             *_mounts(),
+            *_tls_mounts(zone),
             {
                 "name": "token",
                 "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
@@ -114,18 +125,19 @@ def _container(zone: OneZone) -> dict[str, Any]:
     }
 
 
-def _preparation(zone: OneZone) -> dict[str, Any]:
+def _preparation(zone: OneZone, access: Access) -> dict[str, Any]:
     """What is done with the database before the server starts, if a founding is under way."""
     founding = {"name": "ONED_FOUNDING", "valueFrom": _key(zone, naming.FOUNDING_KEY)}
     return {
-        "name": naming.PREPARE_CONTAINER,
+        "name": naming.PREPARATION,
         "image": zone.spec.image,
         "imagePullPolicy": zone.spec.image_pull_policy,
         "command": ["onedb", "prepare", "--config", f"/etc/one/{naming.CONFIG_KEY}"],
-        "env": [*_environment(zone), founding],
+        "env": [*_environment(zone), founding, *access.environment],
         "resources": _resources(zone),
         "securityContext": _confined(),
-        "volumeMounts": _mounts(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [*_mounts(), *access.mounts],
     }
 
 
@@ -161,6 +173,7 @@ def _key(zone: OneZone, key: str) -> dict[str, Any]:
 def _environment(zone: OneZone) -> list[dict[str, Any]]:
     # The kubelet resolves $(VARIABLE) only of variables that stand above.
     server = "$(ONED_POD_NAME)"
+    scheme = zone.spec.tls.scheme
     return [
         _field("ONED_POD_NAME", "metadata.name"),
         _field("ONED_POD_IP", "status.podIP"),
@@ -169,18 +182,22 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
         {"name": "ONED_SERVER_NAME", "value": server},
         {
             "name": "ONED_SERVER_ENDPOINT",
-            "value": naming.server_endpoint(zone.name, zone.namespace, server),
+            "value": naming.server_endpoint(zone.name, zone.namespace, server, scheme=scheme),
         },
         {
             "name": "ONED_SERVER_PEER",
             "value": naming.server_peer(zone.name, zone.namespace, server),
         },
-        {"name": "ONED_ZONE_ENDPOINT", "value": naming.zone_endpoint(zone.name, zone.namespace)},
+        {
+            "name": "ONED_ZONE_ENDPOINT",
+            "value": naming.zone_endpoint(zone.name, zone.namespace, scheme=scheme),
+        },
         {
             "name": "ONED_BOOTSTRAP",
             "valueFrom": _key(zone, naming.BOOTSTRAP_KEY),
         },
         {"name": "ONED_VAR", "value": "/var/lib/one"},
+        {"name": "ONED_ROUTE_SECONDS", "value": str(ROUTE_SECONDS)},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
     ]
 
@@ -202,9 +219,21 @@ def _volumes(zone: OneZone) -> list[dict[str, Any]]:
             "name": "peers",
             "secret": {"secretName": naming.peers_secret_name(zone.name), "defaultMode": 0o440},
         },
+        *_tls_volumes(zone),
         {"name": "token", "projected": {"defaultMode": 0o440, "sources": _token_sources()}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
+
+
+def _tls_mounts(zone: OneZone) -> list[dict[str, Any]]:
+    # The whole directory: a file mounted by subPath would never change.
+    mount = {"name": "tls", "mountPath": naming.TLS_DIRECTORY, "readOnly": True}
+    return [mount] if zone.spec.tls.enabled else []
+
+
+def _tls_volumes(zone: OneZone) -> list[dict[str, Any]]:
+    secret = {"secretName": api_secret_name(zone), "defaultMode": 0o440}
+    return [{"name": "tls", "secret": secret}] if zone.spec.tls.enabled else []
 
 
 def _token_sources() -> list[dict[str, Any]]:
