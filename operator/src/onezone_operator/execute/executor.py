@@ -40,6 +40,7 @@ from onezone_operator.kube.authority import (
     retire,
     trusted_pem,
 )
+from onezone_operator.kube.backups import create_object, write_backup_status
 from onezone_operator.kube.observe import Credentials, secret_data
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import Manifest, ObservedZone, ServerReport
@@ -48,7 +49,10 @@ from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
+    CreateBackup,
     CreateCredentials,
+    CreateJob,
+    DeleteBackup,
     DeleteTask,
     DeleteVolume,
     DropCertificates,
@@ -62,6 +66,7 @@ from onezone_operator.reconcile.steps import (
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportBackup,
     ReportTask,
     RetireAuthority,
     SetCredentialsOwner,
@@ -138,6 +143,12 @@ class Executor:
                 await write_task_status(self.kube, task, status)
             case DeleteTask(name=name, uid=uid):
                 await delete_object(self.kube, self.zone, naming.TASK_KIND, name, uid=uid)
+            case CreateBackup(manifest=manifest) | CreateJob(manifest=manifest):
+                await create_object(self.kube, manifest)
+            case ReportBackup(backup=backup, status=backup_status):
+                await write_backup_status(self.kube, backup, backup_status)
+            case DeleteBackup(name=name, uid=uid):
+                await delete_object(self.kube, self.zone, naming.BACKUP_KIND, name, uid=uid)
             case WaitForCatchUp() | Wait() | Nothing():
                 pass
             case _:
