@@ -248,15 +248,22 @@ OPERATIONS = (
 )
 
 
-async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int = 0) -> bytes:
+async def prepare(
+    operation: Operation,
+    *,
+    ticks: int = 1,
+    controller_takes: int = 0,
+    kind: type[World] = World,
+) -> bytes:
     """The world right after the operation was started.
 
     Args:
         operation: which.
         ticks: how slow pods, claims and changes of the server set are.
         controller_takes: how slow the StatefulSet's controller is.
+        kind: of the world.
     """
-    world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
+    world = kind(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
     if operation.servers:
         https = HTTPS if operation.is_https else {}
         world.declare(replicas=operation.servers, **DELETED, **https)

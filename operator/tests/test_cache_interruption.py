@@ -23,6 +23,7 @@ from operator_operations import (
     Operation,
     check_end,
     converge,
+    prepare,
 )
 
 from onezone_operator.kube.cache import CachedKube
@@ -46,28 +47,16 @@ def quiet():
 
 
 @functools.cache
-def prepared(servers: int, ticks: int) -> bytes:
-    """A zone of so many servers at rest."""
-
-    async def prepare() -> bytes:
-        world = CachedWorld(pod_stays=ticks, commit_takes=ticks)
-        if servers:
-            policy = {"whenScaled": "Delete"}
-            storage = {"persistentVolumeClaimRetentionPolicy": policy}
-            world.declare(replicas=servers, storage=storage)
-            await converge(world, UNDISTURBED_PASSES_MAX)
-        return pickle.dumps(world)
-
-    return asyncio.run_coroutine_threadsafe(prepare(), LOOP).result()
+def prepared(operation: Operation, ticks: int) -> bytes:
+    return asyncio.run_coroutine_threadsafe(
+        prepare(operation, ticks=ticks, kind=CachedWorld), LOOP
+    ).result()
 
 
 def start(operation: Operation, behind: int, ticks: int = 1) -> CachedWorld:
-    """The world right after the operation was started, with an operator at work."""
-    world: CachedWorld = pickle.loads(prepared(operation.servers, ticks))
-    world.reconciler() if operation.servers else None
-    operation.start(world)
+    """The world right after the operation was started, with an operator that starts now."""
+    world: CachedWorld = pickle.loads(prepared(operation, ticks))
     world.behind = behind
-    world.requests.clear()
     return world
 
 
@@ -76,8 +65,8 @@ async def run(operation: Operation, behind: int, **cut: int) -> CachedWorld:
     for moment, call in cut.items():
         setattr(world, moment, call)
     try:
-        await converge(world, UNDISTURBED_PASSES_MAX + LATE_PASSES_MAX)
-        await check_end(world)
+        await converge(world, UNDISTURBED_PASSES_MAX + LATE_PASSES_MAX, operation=operation)
+        await check_end(world, operation)
     except AssertionError as error:
         requests = list(enumerate(world.requests, start=1))[-12:]
         raise AssertionError(f"{behind} events behind, {cut}: {error}\n{requests}") from error
@@ -145,8 +134,8 @@ def test_killed_anywhere_with_old_facts(*, operation, behind, ticks, cut):
     async def attempt() -> None:
         world = start(operation, behind, ticks)
         setattr(world, *cut)
-        await converge(world, UNDISTURBED_PASSES_MAX + LATE_PASSES_MAX)
-        await check_end(world)
+        await converge(world, UNDISTURBED_PASSES_MAX + LATE_PASSES_MAX, operation=operation)
+        await check_end(world, operation)
 
     asyncio.run(attempt())
 

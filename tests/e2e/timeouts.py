@@ -33,7 +33,7 @@ FAILOVER = 20
 FLOATING_FAILOVER = 3
 """Half of the failovers through a floating address, as promised in docs/explanation/routing.md."""
 
-HAND_OVER = 0.5
+DRAIN_GAP = 0.5
 """The longest time without an acknowledged write when the leader's node is drained."""
 
 DRAIN = 120

@@ -117,6 +117,8 @@ def _outlook(
     zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, task: OneZoneTask
 ) -> tuple[str, list[str]]:
     """Why it cannot be done now, or what will be done and what may be lost."""
+    if zone.spec.hibernated:
+        return "The zone hibernates: wake it first (spec.hibernated)", []
     if task.spec.type == "RecoverQuorum":
         return _recovery_outlook(observed, diagnosis, task)
     return _restore_outlook(zone, observed, diagnosis, task)
