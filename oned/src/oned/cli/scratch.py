@@ -6,6 +6,7 @@ import dataclasses
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from oned import founding
 from oned.cli.client import ApiError, Client, ClientError
 from oned.cli.local_server import ADDRESS, choose_ports
 from oned.cli.resource import Session
-from oned.config import load_config, load_environment
+from oned.config import Config, load_config, load_environment
 from oned.errors import OnedError
 from oned.state.callers import ONEADMIN
 from oned.state.users import User
@@ -129,7 +130,7 @@ def _server(home: Path) -> Iterator[Client]:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=environment,
         )  # fmt: skip
     try:
-        _wait(process, config.admin.port, home / "oned.log")
+        _wait(process, config, home / "oned.log")
         session = (home / "one_auth").read_text(encoding="utf-8").strip()
         yield Client(f"http://{ADDRESS}:{config.port}/RPC2", session, _CALL_SECONDS)
     except (ApiError, ClientError) as error:
@@ -143,15 +144,19 @@ def _server(home: Path) -> Iterator[Client]:
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Until the server says that it is ready: it has no other way to tell."""
+def _wait(process: subprocess.Popen[bytes], config: Config, log: Path) -> None:
+    """Until the server says that it is ready, and listens: it opens its ports one by one."""
     end = time.monotonic() + START_SECONDS
+    ready = f"http://{ADDRESS}:{config.admin.port}/readyz"
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://{ADDRESS}:{port}/readyz", timeout=1):
-                return
+            with urllib.request.urlopen(ready, timeout=1):
+                pass
+            socket.create_connection((ADDRESS, config.port), timeout=1).close()
         except (urllib.error.URLError, OSError):
             time.sleep(_POLL_SECONDS)
+        else:
+            return
     said = log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").strip()
     ended = "ended" if process.poll() is not None else f"is not ready after {START_SECONDS:g} s"
     raise BackupUnusable(f"a server with the backup {ended}. It said:\n{said}")
