@@ -56,7 +56,7 @@ happen meanwhile."""
 DELAYS = (1, 2, 4, 5)
 """Passes of the next operator until the last call of the one before arrives."""
 
-KILLED_SECONDS = 300
+KILLED_SECONDS = 900
 """For the hundreds of runs of one operation, on a machine that has other things to do."""
 
 REPAIR_PASSES_MAX = 4

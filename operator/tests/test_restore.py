@@ -16,9 +16,11 @@ from onezone_operator.models.observed import (
     ObservedVolume,
     ObservedZone,
 )
+from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.reconcile import plan
 from onezone_operator.reconcile.founding import Founding
 from onezone_operator.reconcile.restore import founding_text, restore_storage
+from onezone_operator.reconcile.sources import source_of_task
 from onezone_operator.reconcile.steps import ApplyObjects, CreateAuthority, Wait
 
 LOCATION = "file:///backups/front/zone/one.bck"
@@ -133,3 +135,36 @@ def test_the_daemon_reads_what_the_operator_writes(server, source):
     # Whoever is not named makes way, also when nobody is named any more.
     task = founding.decide(found, done="", server="zone-2")
     assert task is founding.Task.MAKE_WAY
+
+
+def build_task(**spec):
+    return OneZoneTask.model_validate(
+        {
+            "metadata": {"name": "back", "namespace": "front", "uid": "uid-back"},
+            "spec": {"zoneRef": {"name": "zone"}, "type": "Restore", "confirm": True, **spec},
+            "status": {"startedAt": "2026-03-01T11:59:00Z", "server": "zone-0"},
+        }
+    )
+
+
+def test_a_task_restores_from_a_backup_and_its_storage():
+    zone = build_zone()
+    taken = build_taken("one", "2026-02-01T02:00:00Z")
+    task = build_task(backupRef={"name": "one"})
+    observed = build_observed(zone, backups=(taken,), tasks=(task,))
+    assert source_of_task(zone, observed, task).location == taken.status.location
+    assert restore_storage(zone, observed) == taken.status.storage
+    assert source_of_task(zone, replace(observed, backups=()), task) is None
+
+
+@pytest.mark.parametrize(
+    ("location", "storage"),
+    [("s3://front-end/zone/one.bck", S3), ("file:///backups/zone/one.bck", VOLUME)],
+)
+def test_a_tasks_location_is_looked_for_in_the_zones_own_storage(location, storage):
+    task = build_task(location=location)
+    zone = build_zone(backup={"storage": storage})
+    observed = build_observed(zone, tasks=(task,))
+    assert source_of_task(zone, observed, task).storage == zone.spec.backup.storage
+    other = build_zone(backup={"storage": VOLUME if storage is S3 else S3})
+    assert source_of_task(other, observed, task).storage is None

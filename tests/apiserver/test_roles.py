@@ -86,8 +86,45 @@ def ask(lab: Lab, namespace: str, name: str, **spec: Any) -> None:
     wait_until(is_finished, f"finished: {name}", 90)
 
 
+def back_up(lab: Lab, namespace: str) -> None:
+    """A backup by schedule is begun; of two that are over, the retention deletes the older."""
+    collection = f"/apis/onezone.dev/v1alpha1/namespaces/{namespace}/onezonebackups"
+    storage = {"volume": {"claimName": "backups"}}
+    for day in (1, 2):
+        moment = f"2025-01-0{day}T02:00:00Z"
+        manifest = {
+            "apiVersion": "onezone.dev/v1alpha1",
+            "kind": "OneZoneBackup",
+            "metadata": {
+                "name": f"old-{day}",
+                "namespace": namespace,
+                "annotations": {"onezone.dev/scheduled-for": moment},
+            },
+            "spec": {"zoneRef": {"name": "zone"}, "storage": storage},
+        }
+        over = {
+            "type": "Succeeded", "status": "True", "reason": "Done", "lastTransitionTime": moment,
+        }  # fmt: skip
+        lab.api.apply(f"{collection}/old-{day}", manifest)
+        lab.api.request(
+            "PATCH",
+            f"{collection}/old-{day}/status",
+            {"status": {"startedAt": moment, "completedAt": moment, "conditions": [over]}},
+            content_type="application/merge-patch+json",
+        )
+    schedule = {"schedule": "0 2 * * *", "storage": storage, "retention": {"last": 1}}
+    lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other", backup=schedule)
+    jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    wait_until(lambda: lab.api.request("GET", jobs)["items"], "a Job of the backup", 30)
+    wait_until(
+        lambda: "spec" not in lab.api.request("GET", f"{collection}/old-1", accepted=(404,)),
+        "gone: the backup that is not kept",
+        30,
+    )
+
+
 def exercise(lab: Lab, namespace: str) -> None:
-    """Every kind of work: make a zone, grow, roll, hand over, replace, shrink, repair."""
+    """Every kind of work: make a zone, grow, roll, hand over, replace, shrink, back up, repair."""
     lab.declare(namespace, "zone", replicas=1)
     lab.wait_until_steady(namespace, "zone")
     lab.declare(namespace, "zone", replicas=3)
@@ -99,6 +136,7 @@ def exercise(lab: Lab, namespace: str) -> None:
     lab.wait_until_steady(namespace, "zone", 90)
     lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other")
     lab.wait_until_steady(namespace, "zone")
+    back_up(lab, namespace)
     policy = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/zone"
     lab.api.request("DELETE", policy)
     wait_until(

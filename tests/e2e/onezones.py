@@ -75,6 +75,23 @@ class Zone:
         seen: set[str] = set()
         lab.wait_until(f"{self.name} is Ready with {replicas} servers", is_ready, seconds)
 
+    def wait_until_rolled(self, memory: str, seconds: float) -> None:
+        """Wait until every server runs in a pod with this memory request."""
+
+        def is_rolled() -> bool:
+            items = lab.kubectl_json(
+                "-n", self.namespace, "get", "pods", "-l", f"app.kubernetes.io/instance={self.name}"
+            )["items"]
+            asked = {
+                container["resources"].get("requests", {}).get("memory")
+                for item in items
+                for container in item["spec"]["containers"]
+                if container["name"] == "oned"
+            }
+            return asked == {memory}
+
+        lab.wait_until(f"every server has {memory}", is_rolled, seconds)
+
     # --- who leads ---------------------------------------------------------------
 
     def server_status(self, server: str) -> dict[str, Any]:

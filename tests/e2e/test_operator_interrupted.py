@@ -16,6 +16,7 @@ from writer import Writer
 
 pytestmark = timeouts.limit(900)
 
+MEMORY = "72Mi"
 KILLS = 2
 """Of the operator in each change."""
 MOMENTS = (0.3, 5.0)
@@ -84,7 +85,7 @@ def test_every_change_is_finished(namespace: str) -> None:
     manifest["spec"]["storage"]["persistentVolumeClaimRetentionPolicy"] = policy
     zone = onezones.make(namespace, manifest, 1)
     resources = manifest["spec"].get("resources", {})
-    rolled = {**resources, "requests": {**resources.get("requests", {}), "memory": "72Mi"}}
+    rolled = {**resources, "requests": {**resources.get("requests", {}), "memory": MEMORY}}
     changes: list[tuple[str, dict[str, Any], int]] = [
         ("1 -> 3 servers", {"replicas": 3}, 3),
         ("a roll", {"resources": rolled}, 3),
@@ -95,6 +96,8 @@ def test_every_change_is_finished(namespace: str) -> None:
             lab.step(what)
             with Killer(seed):
                 zone.patch(**spec)
+            if "resources" in spec:
+                zone.wait_until_rolled(MEMORY, timeouts.STEP * 3)
             zone.wait_until_ready(servers, timeouts.STEP * 3)
             assert_nothing_left_over(zone, servers)
             writer.wait_for_writes(10, timeouts.FAILOVER)

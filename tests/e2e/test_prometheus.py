@@ -140,10 +140,10 @@ def prometheus(nodes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     shutil.copy2(program, directory / "prometheus")
     lab.docker("exec", node, "rm", "-rf", HERE)
     lab.docker("cp", directory, f"{node}:{HERE}")
-    lab.docker(
-        "exec", "-d", "-w", HERE, node, f"{HERE}/prometheus", "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data", f"--web.listen-address=:{PORT}",
-    )  # fmt: skip
+    # It would die of writing to a pipe that nobody reads.
+    options = f"--config.file=prometheus.yml --storage.tsdb.path=data --web.listen-address=:{PORT}"
+    start = f"exec {HERE}/prometheus {options} > log 2>&1"
+    lab.docker("exec", "-d", "-w", HERE, node, "sh", "-c", start)
     try:
         yield Prometheus(lab.node_address(node), directory)
     finally:

@@ -54,6 +54,7 @@ class Steps:
                 self._memory += 1
                 lab.step(f"a roll: memory request {self._memory}Mi")
                 self.zone.patch(resources={"requests": {"memory": f"{self._memory}Mi"}})
+                self.zone.wait_until_rolled(f"{self._memory}Mi", timeouts.STEP * 5)
             case _:
                 self._kill(chosen)
         self.zone.wait_until_ready(self.size, timeouts.STEP * 5)
