@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from oned.errors import (
     ForeignDatabase,
     StorageError,
 )
+from oned.fencing import Fence, fenced_report
 from oned.hooks.runner import HookRunner
 from oned.node import Node, Observers, Settings
 from oned.raft.machine import Options
@@ -299,20 +301,75 @@ def _api_certificates(config: Config) -> tls.Certificates | None:
 async def _serve(config: Config, environment: Environment) -> int:
     for warning in config.warnings:
         _log.warning("oned.conf", warning=warning)
-    parts = _build(config, environment, await _open(config, environment))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    fence = Fence(environment.fence_file)
+    code: int | None = None
+    while code is None:
+        stay = _stay_fenced if fence.is_up() else _take_part
+        code = await stay(config, environment, stopped, fence)
+    return code
+
+
+async def _take_part(
+    config: Config, environment: Environment, stopped: asyncio.Event, fence: Fence
+) -> int | None:
+    """Serve until a signal or a failure; the exit code, or None when the server was fenced."""
+    parts = _build(config, environment, await _open(config, environment))
     try:
         await parts.admin.start()
         await parts.api.start()
         await parts.node.start(parts.peers)
         _settle_memory()
         _log.info("serving", port=config.port)
-        return await _until_stopped(parts, stopped)
+        return await _until_stopped(parts, stopped, fence)
     finally:
         await _stop(parts)
+
+
+async def _stay_fenced(
+    config: Config, environment: Environment, stopped: asyncio.Event, fence: Fence
+) -> int | None:
+    """Answer at the admin port, and do nothing else; None when the fence is taken away.
+
+    The database is closed meanwhile, so that others may look at it.
+    """
+    node = Node(
+        await _open(config, environment),
+        _settings(config, environment),
+        environment.var / "snapshots",
+    )
+    node.restart_core()
+    report = fenced_report(node.report())
+    await node.stop()
+    node.store.close()
+    admin = AdminServer(
+        config.admin.listen_address,
+        config.admin.port,
+        lambda: report,
+        Metrics(environment.server_name),
+        lambda: True,
+    )
+    await admin.start()
+    _log.warning("fenced: this server takes no part in its zone", file=str(fence.path))
+    try:
+        await _first(stopped.wait(), fence.wait(up=False))
+    finally:
+        await admin.stop()
+    return 0 if stopped.is_set() else None
+
+
+async def _first(*awaited: Awaitable[object]) -> None:
+    """Until one of them has happened; the others are given up."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _settle_memory() -> None:
@@ -322,12 +379,13 @@ def _settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _until_stopped(parts: _Parts, stopped: asyncio.Event) -> int:
-    parts.node.failed.add_done_callback(lambda _failed: stopped.set())
-    await stopped.wait()
+async def _until_stopped(parts: _Parts, stopped: asyncio.Event, fence: Fence) -> int | None:
+    failed = asyncio.Event()
+    parts.node.failed.add_done_callback(lambda _failed: failed.set())
+    await _first(stopped.wait(), failed.wait(), fence.wait(up=True))
     if not parts.node.failed.done():
         _log.info("stopping")
-        return 0
+        return 0 if stopped.is_set() else None
     error = parts.node.failed.exception()
     _log.error("stopping, this server cannot go on", error=str(error))
     return EXIT_FAILED

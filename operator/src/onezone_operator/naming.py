@@ -67,6 +67,12 @@ APPROVE_LEADER_ANNOTATION: Final = f"{GROUP}/approve-leader"
 ALLOW_VERSION_ANNOTATION: Final = f"{GROUP}/allow-version"
 """On the OneZone, by its user: the version that is rolled out although no path leads to it."""
 
+FENCED_ANNOTATION: Final = f"{GROUP}/fenced"
+"""On a server's pod: true while the server shall take no part in its zone."""
+
+FENCE_ANY_ANNOTATION: Final = f"{GROUP}/fence-beyond-quorum"
+"""On the OneZone, by its user: true fences servers that the quorum cannot spare, too."""
+
 CONTAINER: Final = "oned"
 PREPARATION: Final = "prepare"
 """The container that runs before the server: it carries out a founding."""
@@ -197,7 +203,11 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
         "resources": ["statefulsets"],
         "verbs": ["get", "list", "watch", "create", "patch"],
     },
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "get", "delete"]},
+    {
+        "apiGroups": [""],
+        "resources": ["pods"],
+        "verbs": ["list", "watch", "get", "patch", "delete"],
+    },
     # Deleted only for a task that replaces the server: see reconcile.tasks.
     {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "delete"]},
     {

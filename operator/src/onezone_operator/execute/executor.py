@@ -21,6 +21,7 @@ from onezone_operator.kube.apply import (
     create_secret,
     delete_object,
     delete_pod,
+    fence_pod,
     read_secret,
     set_secret_owner,
     write_route,
@@ -42,6 +43,7 @@ from onezone_operator.reconcile.steps import (
     CreateCredentials,
     DeleteTask,
     DeleteVolume,
+    FenceServer,
     HandOver,
     IssueCertificates,
     Nothing,
@@ -109,6 +111,8 @@ class Executor:
                 await apply_objects(self.kube, (manifest,), seen=self.observed.objects)
             case ReplacePod():
                 await self._replace_pod(step)
+            case FenceServer(server=server, uid=uid, is_fenced=is_fenced):
+                await fence_pod(self.kube, self.zone, server, uid=uid, is_fenced=is_fenced)
             case RepairRoute():
                 await self._repair_route(step)
             case HandOver():

@@ -9,6 +9,7 @@ from onezone_operator.models.onezone import OneZoneStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.reconcile.steps import (
     DeleteVolume,
+    FenceServer,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
@@ -48,6 +49,8 @@ def notice_of_step(step: Step) -> Notice | None:
             return Notice("Normal", "PodsResized", describe(step))
         case ReplacePod():
             return Notice("Normal", "PodReplaced", describe(step))
+        case FenceServer():
+            return Notice("Normal", "FenceChanged", describe(step))
         case RepairRoute():
             return Notice("Warning", "RouteRepaired", describe(step))
         case DeleteVolume():
