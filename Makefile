@@ -5,7 +5,10 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 SUITES := oned/tests operator/tests proof/tests tests
 .DEFAULT_GOAL := help
-.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench image lock crds tables docs check-generated
+<<<<<<< HEAD
+.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench bench-operator image lock crds tables docs check-generated failover soak
+=======
+>>>>>>> routing2
 
 help:             ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +49,17 @@ exhaust: deps     ## every reachable state of a small zone
 chaos: deps       ## ten minutes of real processes under kills, partitions and full disks (SECONDS_OF_CHAOS=n)
 	$(BIN)/python -m proof.chaos --seconds $(or $(SECONDS_OF_CHAOS),600)
 
+failover: deps    ## 20 kills of the leader, measured through MetalLB's address (KILLS=n)
+	$(BIN)/pytest tests/e2e/test_failover_time.py -m e2e -s --kills $(or $(KILLS),20) $(PYTEST_ARGS)
+
+soak: deps        ## 30 random steps of size, roll and kill under a writing client (SOAK_STEPS=n, SOAK_SEED=n)
+	$(BIN)/pytest tests/e2e/test_soak.py -m e2e -s --soak-steps $(or $(SOAK_STEPS),30) --soak-seed $(or $(SOAK_SEED),1) $(PYTEST_ARGS)
+
 bench: deps       ## speed and cost beside etcd, dqlite and PySyncObj on this machine
 	$(BIN)/python -m benchmarks
+
+bench-operator: deps ## 300 zones on one operator: a real API server, simulated servers (BENCH_ARGS=--write-table)
+	$(BIN)/python -m benchmarks.scale $(BENCH_ARGS)
 
 image: deps       ## build the images whose sources changed
 	$(BIN)/python tools/image

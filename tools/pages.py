@@ -214,6 +214,18 @@ def build_rbac() -> str:
         group = ", ".join(each or "core" for each in rule["apiGroups"])
         resources, verbs = ", ".join(rule["resources"]), ", ".join(rule["verbs"])
         parts.append(f"| {group} | {resources} | {verbs} |")
+    parts += [
+        "\nIn its own namespace, for the Lease that says which of its replicas is at work:\n",
+        "| API group | resources | names | verbs |\n|---|---|---|---|",
+    ]
+    for rule in naming.LEASE_RULES:
+        names = ", ".join(rule.get("resourceNames", ()))
+        resources, verbs = ", ".join(rule["resources"]), ", ".join(rule["verbs"])
+        parts.append(f"| {rule['apiGroups'][0]} | {resources} | {names} | {verbs} |")
+    parts.append(
+        "\n`tests/apiserver/test_roles.py` runs the operator under exactly these rules, on a real "
+        "API server:\neach verb that is granted is used, and nothing that is refused is asked for."
+    )
     return "\n".join(parts) + "\n"
 
 

@@ -19,6 +19,7 @@ from operator_world import NAMESPACE, World
 
 from onezone_operator.errors import ZoneError
 from onezone_operator.kube.ports import KINDS
+from onezone_operator.zone.ports import ApiAddress
 
 _KIND_OF = {resource.plural: kind for kind, resource in KINDS.items()}
 
@@ -107,13 +108,16 @@ class KubeServer:
 
     async def _call_server(self, place: str, body: bytes) -> web.Response:
         """An XML-RPC call through the pod proxy, answered by the model of the zone."""
-        name, _, port = place.partition(":")
+        *scheme, name, port = place.split(":")
         assert port == "2633"
+        assert scheme == (["https"] if self.world.zone().spec.tls.enabled else [])
         (session, zone, server), method = xmlrpc.client.loads(body)
         assert (method, zone) == ("one.zone.transferleader", 0)
         address = self.world.objects[("Pod", name)]["status"]["podIP"]
         try:
-            leader = await self.world.transfer_leadership(address, session, server_id=server)
+            leader = await self.world.transfer_leadership(
+                ApiAddress(address, name), session, server_id=server
+            )
             answer = [True, leader, 0]
         except ZoneError as error:
             answer = [False, str(error), 0x800]
@@ -143,7 +147,15 @@ class KubeServer:
             if name not in self.world.running():
                 return _failure(503, "error trying to reach service: connection refused")
             report = dataclasses.asdict(self.world._report(name))
-            return web.json_response({**report, "database": "ok"})
+            certificates = {
+                which: {
+                    "fingerprint": each["fingerprint"],
+                    "authorities": sorted(each["authorities"]),
+                    "refused": each["is_refused"],
+                }
+                for which, each in report["certificates"].items()
+            }
+            return web.json_response({**report, "database": "ok", "certificates": certificates})
         if subresource == ["log"]:
             text = self.logs.get(name, b"")
             tail = int(request.query.get("tailLines", 1000))

@@ -117,12 +117,16 @@ class Cluster:
             and (not key or (live["metadata"].get("labels") or {}).get(key) == value)
         ]
 
-    async def apply(self, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+    async def apply(
+        self, manifest: dict[str, Any], *, manager: str, force: bool = True
+    ) -> dict[str, Any]:
         assert manager
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         self._begin(f"apply {kind} {name}", writes=True)
         assert manifest["apiVersion"] == KINDS[kind].api_version
         live = self.objects.get((kind, name))
+        if live is not None and not force and not _is_within(manifest, live):
+            raise Conflict(name)
         manifest = _copy(manifest)
         version = manifest["metadata"].pop("resourceVersion", None)
         if version is not None and (live is None or version != live["metadata"]["resourceVersion"]):
@@ -371,6 +375,13 @@ class Cluster:
 
 def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+def _is_within(wanted: Any, live: Any) -> bool:
+    """Whether applying it would change no field that is there already."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return all(_is_within(value, live[key]) for key, value in wanted.items() if key in live)
+    return bool(wanted == live)
 
 
 def _merge(live: dict[str, Any], change: dict[str, Any]) -> None:

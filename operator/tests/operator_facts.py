@@ -9,6 +9,7 @@ from typing import Any
 from onezone_operator.models.observed import (
     Member,
     ObservedAuthority,
+    ObservedPeers,
     ObservedPod,
     ObservedRoute,
     ObservedStatefulSet,
@@ -119,6 +120,11 @@ def build_observed(zone: OneZone, servers: int = 3, **changes: Any) -> ObservedZ
         authority=ObservedAuthority(UUID, True, "fingerprint"),
         has_credentials=True,
         certificates={f"zone-{each}": NOW + timedelta(days=700) for each in range(9)},
+        peers=ObservedPeers(
+            trusted=("fingerprint",),
+            fingerprints={f"zone-{each}": f"leaf-{each}" for each in range(servers)},
+            servers=frozenset(f"zone-{each}" for each in range(servers)),
+        ),
         statefulset=ObservedStatefulSet(servers, "new", True),
         pods=tuple(build_pod(each) for each in range(servers)),
         route=ObservedRoute(("10.0.0.0",), "zone-0", 4),

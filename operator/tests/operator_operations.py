@@ -34,6 +34,7 @@ class Operation:
     name: str
     servers: int
     start: Callable[[World], None]
+    is_https: bool = False
     is_outage: bool = False
     """The zone is down before, or for it: only the end can be judged."""
     replaced: str = ""
@@ -58,6 +59,24 @@ def _fail_over_without_hook(world: World) -> None:
 def _roll_without_hook(world: World) -> None:
     world.hook_works = False
     world.declare(image="oned:2")
+
+
+HTTPS = {"tls": {"enabled": True, "authorityOverlapSeconds": 3}}
+
+
+def _ask_for_another_authority(world: World) -> None:
+    """As ``kubectl annotate`` does it."""
+    secret = world.objects[("Secret", naming.authority_secret_name(ZONE))]
+    secret["metadata"]["annotations"][naming.ROTATE_ANNOTATION] = "now"
+    world.touch(secret)
+
+
+def _lose_api_certificate(world: World) -> None:
+    world.objects.pop(("Secret", naming.tls_secret_name(ZONE)))
+
+
+def _add_a_name(world: World) -> None:
+    world.declare(tls={**HTTPS["tls"], "dnsNames": ["front.example"]})
 
 
 def _ask(kind: str, **spec: object) -> Callable[[World], None]:
@@ -115,6 +134,12 @@ OPERATIONS = (
     Operation("fence another", 3, _declare(fencedServers=[f"{ZONE}-2"]), fenced=f"{ZONE}-1"),
     Operation("repair the route", 3, _fail_over_without_hook),
     Operation("roll without a hook", 3, _roll_without_hook),
+    Operation("make a new zone of https", 0, _declare(replicas=1, **DELETED, **HTTPS)),
+    Operation("grow 1 to 3 of https", 1, _declare(replicas=3), is_https=True),
+    Operation("rotate the authority", 3, _ask_for_another_authority),
+    Operation("rotate the authority of https", 3, _ask_for_another_authority, is_https=True),
+    Operation("renew the API's certificate", 3, _lose_api_certificate, is_https=True),
+    Operation("name the API differently", 3, _add_a_name, is_https=True),
     Operation("hand over", 3, _ask("HandOver", server=f"{ZONE}-2"), is_done=_leads(f"{ZONE}-2")),
     Operation(
         "hand over to the best", 3, _ask("HandOver"), is_done=lambda w: w.leader != f"{ZONE}-0"
@@ -167,7 +192,8 @@ async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int
     """
     world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
     if operation.servers:
-        world.declare(replicas=operation.servers, **DELETED)
+        https = HTTPS if operation.is_https else {}
+        world.declare(replicas=operation.servers, **DELETED, **https)
         await _settle(world)
     if operation.fenced:
         world.declare(fencedServers=[operation.fenced])
@@ -292,12 +318,14 @@ async def check_end(world: World, operation: Operation | None = None) -> None:
     assert world.zones_made == 1
     is_asleep = world.is_to_sleep()
     objects = {key for key in world.objects if key[0] != naming.TASK_KIND}
-    assert objects == _objects(names, set() if is_asleep else names)
+    pods = set() if is_asleep else names
+    assert objects == _objects(names, pods) | _https_objects(world)
     assert set(world.disks) == names
     assert all(disk.initialised for disk in world.disks.values())
     if is_asleep:
         assert world.zone().status.condition("Degraded").status == "False"
         return
+    _check_certificates(world, names)
     _check_route(world)
     _check_pods(world)
     _check_status(world)
@@ -323,6 +351,30 @@ def _objects(names: set[str], pods: set[str]) -> set[tuple[str, str]]:
         *(("Pod", name) for name in pods),
         *(("PersistentVolumeClaim", f"data-{name}") for name in names),
     }
+
+
+def _https_objects(world: World) -> set[tuple[str, str]]:
+    return {("Secret", "zone-tls")} if world.zone().spec.tls.enabled else set()
+
+
+def _check_certificates(world: World, names: set[str]) -> None:
+    """One authority, which issued everything, and nothing for servers that are no more."""
+    authority = world.objects[("Secret", "zone-ca")]
+    assert set(authority["data"]) == {"tls.crt", "tls.key"}
+    assert set(authority["metadata"]["annotations"]) == {
+        naming.UUID_ANNOTATION,
+        naming.BOOTSTRAPPED_ANNOTATION,
+    }
+    peers = world.objects[("Secret", "zone-peers")]["data"]
+    files = {f"{name}.{suffix}" for name in names for suffix in ("crt", "key")}
+    assert set(peers) == {naming.AUTHORITY_KEY, *files}
+    secrets = [peers]
+    if world.zone().spec.tls.enabled:
+        secrets.append(world.objects[("Secret", "zone-tls")]["data"])
+    for data in secrets:
+        assert data[naming.AUTHORITY_KEY] == authority["data"]["tls.crt"]
+    told = {each.name for each in world.zone().status.certificates}
+    assert told == ({"authority", "peers", "api"} if len(secrets) > 1 else {"authority", "peers"})
 
 
 def _check_route(world: World) -> None:
@@ -370,6 +422,7 @@ def _check_status(world: World) -> None:
         "Progressing": "False",
         "Degraded": "False",
         "ConfigInSync": "True",
+        "CertificatesReady": "True",
         "BackupReady": "Unknown",
         "Paused": "False",
         "Hibernated": "False",

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from operator_certificates import Certificates, check_acceptance, run_kubelet
 from operator_cluster import NAMESPACE, ZONE, Cluster, Disk, ViolationError
 
 from onezone_operator import naming
 from onezone_operator.errors import ZoneRefused, ZoneUnreachable
-from onezone_operator.models.observed import Member, ServerReport
+from onezone_operator.models.observed import Member, ReportedCertificate, ServerReport
+from onezone_operator.zone.ports import ApiAddress
 
 LONG_AGO = datetime(2025, 12, 31, tzinfo=UTC)
 """When a server that is away was last heard of."""
@@ -48,6 +50,8 @@ class Servers(Cluster):
     """Ticks until a change of the server set is committed."""
     is_late: bool = False
     """The call arrives long after it was made."""
+    loaded: dict[str, Certificates] = field(default_factory=dict)
+    """By pod: certificates as its server has them."""
     hand_overs: int = 0
     foundings: list[str] = field(default_factory=list)
     """Who founded the zone anew."""
@@ -92,6 +96,17 @@ class Servers(Cluster):
             if self.zones_made > 1:
                 raise ViolationError("a second zone was made")
             self.members = [self._new_member(name, voter=True)]
+
+    def run_certificates(self) -> None:
+        """Servers get their files one after the other; a pod that starts has them at once."""
+        uids = {self._uid(name): name for name in self.running()}
+        self.loaded = {uid: each for uid, each in self.loaded.items() if uid in uids}
+        for uid, name in uids.items():
+            run_kubelet(self, name, self.loaded.setdefault(uid, Certificates()))
+        members = {member.name for member in self.members}
+        check_acceptance(
+            {uids[uid]: each for uid, each in self.loaded.items() if uids[uid] in members}
+        )
 
     def _prepare(self, name: str, disk: Disk, founding: dict[str, Any]) -> None:
         """What ``onedb prepare`` does in front of a server."""
@@ -181,11 +196,14 @@ class Servers(Cluster):
         }
 
     async def add_server(
-        self, address: str, session: str, *, name: str, endpoint: str, peer: str
+        self, address: ApiAddress, session: str, *, name: str, endpoint: str, peer: str
     ) -> None:
         self._begin(f"add server {name}", writes=True)
         self._check_call(address, session)
-        assert endpoint == f"http://{name}.{ZONE}-servers.{NAMESPACE}.svc:2633/RPC2"
+        tls = self.objects[(naming.KIND, ZONE)]["spec"].get("tls", {})
+        scheme = "https" if tls.get("enabled") else "http"
+        assert (address.authority is not None) == (scheme == "https")
+        assert endpoint == f"{scheme}://{name}.{ZONE}-servers.{NAMESPACE}.svc:2633/RPC2"
         assert peer == f"{name}.{ZONE}-servers.{NAMESPACE}.svc:2635"
         if any(member.name == name for member in self.members):
             self._refuse(f"{name} was added twice")
@@ -195,7 +213,7 @@ class Servers(Cluster):
         self._unsettled = self.commit_takes
         self._end()
 
-    async def delete_server(self, address: str, session: str, *, server_id: int) -> None:
+    async def delete_server(self, address: ApiAddress, session: str, *, server_id: int) -> None:
         self._begin(f"delete server {server_id}", writes=True)
         self._check_call(address, session)
         gone = [member for member in self.members if member.id == server_id]
@@ -212,7 +230,9 @@ class Servers(Cluster):
         self._unsettled = self.commit_takes
         self._end()
 
-    async def transfer_leadership(self, address: str, session: str, *, server_id: int) -> int:
+    async def transfer_leadership(
+        self, address: ApiAddress, session: str, *, server_id: int
+    ) -> int:
         self._begin(f"hand over to {server_id}", writes=True)
         self._check_call(address, session)
         heirs = [
@@ -238,7 +258,7 @@ class Servers(Cluster):
             raise ZoneRefused(reason)
         raise ViolationError(reason)
 
-    def _check_call(self, address: str, session: str) -> None:
+    def _check_call(self, address: ApiAddress, session: str) -> None:
         assert session.startswith("oneadmin:")
         if session != self.session:
             raise ZoneRefused("User couldn't be authenticated, aborting call.")
@@ -247,7 +267,7 @@ class Servers(Cluster):
         if self.leader is None or not self.has_quorum():
             raise ZoneUnreachable("no leader")
         pod = self.objects.get(("Pod", self.leader))
-        if pod is None or pod["status"]["podIP"] != address:
+        if pod is None or pod["status"]["podIP"] != address.address:
             raise ZoneRefused("not the leader")
 
     # What the operator must not do to Kubernetes
@@ -321,6 +341,7 @@ class Servers(Cluster):
             serving=is_leader,
             initialised=knows,
             configuration_committed=not self._unsettled,
+            certificates=self._certificates_of(name),
             members=tuple(self._member(each, is_leader) for each in self.members) if knows else (),
         )
 
@@ -328,6 +349,10 @@ class Servers(Cluster):
         if name in self.fenced():
             return "fenced"
         return "leader" if name == self.leader else "follower"
+
+    def _certificates_of(self, name: str) -> dict[str, ReportedCertificate]:
+        loaded = self.loaded.get(self._uid(name))
+        return loaded.report() if loaded is not None else {}
 
     def _member(self, member: RaftMember, told_by_leader: bool) -> Member:
         is_up = member.name in self.running()

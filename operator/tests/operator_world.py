@@ -72,6 +72,7 @@ class World(Servers):
         self.now += timedelta(seconds=seconds)
         self.run_statefulset()
         self.run_servers()
+        self.run_certificates()
         self.run_raft()
         self.run_pods(self.ready_servers())
 

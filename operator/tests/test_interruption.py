@@ -19,7 +19,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_cluster import READING, ZONE
+from operator_cluster import READING, ZONE, ViolationError
 from operator_operations import (
     OPERATIONS,
     RECOVERY_PASSES_MAX,
@@ -33,7 +33,7 @@ from operator_world import Wire, World
 
 from onezone_operator.errors import OperatorError
 from onezone_operator.handlers import reconciler
-from onezone_operator.reconcile import plan
+from onezone_operator.reconcile import certificates, plan
 from onezone_operator.reconcile.steps import (
     ApplyObjects,
     DeleteVolume,
@@ -52,6 +52,9 @@ happen meanwhile."""
 
 DELAYS = (1, 2, 4, 5)
 """Passes of the next operator until the last call of the one before arrives."""
+
+KILLED_SECONDS = 300
+"""For the hundreds of runs of one operation, on a machine that has other things to do."""
 
 REPAIR_PASSES_MAX = 4
 """Passes in which what a late call changed back is put right again."""
@@ -111,6 +114,7 @@ async def run_killed(course: Course, call: int, moment: str, outage: int) -> int
     return before + passes
 
 
+@pytest.mark.timeout(KILLED_SECONDS)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name.replace(" ", "-"))
 async def test_killed_at_every_call(operation):
     course = await run_undisturbed(operation)
@@ -151,6 +155,7 @@ async def run_late(course: Course, call: int, delay: int) -> None:
         raise AssertionError(text) from error
 
 
+@pytest.mark.timeout(KILLED_SECONDS)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name.replace(" ", "-"))
 async def test_last_call_arrives_late(operation):
     course = await run_undisturbed(operation)
@@ -238,6 +243,15 @@ async def test_mistakes_are_noticed(monkeypatch, name, mistake):
 
     with pytest.raises(AssertionError):
         await run()
+
+
+async def test_rotation_that_does_not_wait_is_noticed(monkeypatch):
+    """A certificate of an authority that not all trust yet is shown to those that do not."""
+    operation = next(each for each in OPERATIONS if each.name == "rotate the authority")
+    world = pickle.loads(await prepare(operation))
+    monkeypatch.setattr(certificates, "_lagging", lambda *_: [])
+    with pytest.raises(ViolationError, match="does not accept"):
+        await converge(world, UNDISTURBED_PASSES_MAX)
 
 
 @functools.cache

@@ -134,7 +134,7 @@ def test_missing_and_ending_certificates_are_issued():
 def unborn(report=None):
     zone = build_zone(replicas=3, status={"bootstrapped": False})
     observed = build_observed(zone, 1, reports={})
-    observed = replace(observed, authority=ObservedAuthority(UUID, False, "f"))
+    observed = replace(observed, authority=ObservedAuthority(UUID, False, "fingerprint"))
     differing = plan(zone, observed, NOW)
     assert isinstance(differing, ApplyObjects)
     objects = dict(observed.objects)
@@ -185,7 +185,9 @@ def test_seed_with_a_foreign_database_is_not_accepted():
 
 
 def test_bootstrapped_by_the_status_alone_is_recorded_again():
-    observed = replace(build_observed(ZONE), authority=ObservedAuthority(UUID, False, "f"))
+    observed = replace(
+        build_observed(ZONE), authority=ObservedAuthority(UUID, False, "fingerprint")
+    )
     assert step_of(ZONE, observed) == RecordBootstrap(UUID)
 
 

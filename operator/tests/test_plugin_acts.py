@@ -102,6 +102,12 @@ async def test_promote_works_without_an_operator(run, server):
     assert server.written == []
 
 
+async def test_promote_works_where_the_zone_speaks_https(run, server):
+    server.world.declare(tls={"enabled": True})
+    answer = await run("promote", "zone", "zone-1", "--direct", works=False)
+    assert (answer.exit_code, answer.stdout) == (0, "zone-1 leads\n")
+
+
 async def test_direct_needs_the_credentials_and_a_member(run, server):
     answer = await run("promote", "zone", "zone-7", "--direct", works=False)
     assert answer.exit_code == 1

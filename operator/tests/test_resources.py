@@ -52,6 +52,7 @@ SPECS = {
         },
         "raft": {"electionTimeoutMs": 2000, "heartbeatMs": 300},
         "credentialsSecretRef": {"name": "ours"},
+        "tls": {"enabled": True, "dnsNames": ["front.example"]},
         "imagePullSecrets": [{"name": "registry"}],
         "logLevel": "debug",
     },

@@ -37,6 +37,7 @@ def test_healthy_zone():
         "Progressing": "False",
         "Degraded": "False",
         "ConfigInSync": "True",
+        "CertificatesReady": "True",
         "BackupReady": "Unknown",
         "Paused": "False",
         "Hibernated": "False",
@@ -195,7 +196,10 @@ def test_events_tell_transitions_once():
     zone = build_zone()
     healthy = status_of(zone, build_observed(zone))
     reasons = [each.reason for each in notices_of_change(OneZoneStatus(), healthy)]
-    assert reasons == ["LeaderElected", "Ready", "Quorate", "AllServersReady", "ConfigInSync"]
+    assert reasons == [
+        *("LeaderElected", "Ready", "Quorate", "AllServersReady", "ConfigInSync"),
+        "CertificatesReady",
+    ]
     assert notices_of_change(healthy, healthy) == ()
     zone = zone.model_copy(update={"status": healthy})
     observed = build_observed(zone, reports=build_reports(silent=(2,)))

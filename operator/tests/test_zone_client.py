@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import xmlrpc.client
 
 import pytest
@@ -9,8 +10,11 @@ from aiohttp import web
 
 from onezone_operator import naming
 from onezone_operator.errors import ZoneError, ZoneRefused, ZoneUnreachable
-from onezone_operator.zone import ZoneClient
+from onezone_operator.kube.authority import create_authority, issue_api_certificate
+from onezone_operator.zone import ApiAddress, ZoneClient
 from onezone_operator.zone.codec import build_server_template, decode_answer, parse_report
+
+HERE = ApiAddress("127.0.0.1", "zone-0.example")
 
 STATUS = {
     "version": "0.1.0",
@@ -101,9 +105,9 @@ async def test_server_under_another_name_is_absent(server, client):
 async def test_servers_are_added_and_deleted(server, client):
     calls, _ = server
     await client.add_server(
-        "127.0.0.1", "oneadmin:x", name="zone-1", endpoint="http://e/RPC2", peer="e:2635"
+        HERE, "oneadmin:x", name="zone-1", endpoint="http://e/RPC2", peer="e:2635"
     )
-    await client.delete_server("127.0.0.1", "oneadmin:x", server_id=4)
+    await client.delete_server(HERE, "oneadmin:x", server_id=4)
     vector = 'SERVER = [ NAME = "zone-1", ENDPOINT = "http://e/RPC2", ENDPOINT_PEER = "e:2635" ]'
     assert calls == [
         ("one.zone.addserver", "oneadmin:x", 0, vector),
@@ -115,14 +119,63 @@ async def test_refusal_carries_the_servers_words_and_not_the_password(server, cl
     _, answers = server
     answers["call"] = [False, "[one.zone.delserver] SERVER not found in zone", 0x2000, -1]
     with pytest.raises(ZoneRefused, match="SERVER not found in zone") as caught:
-        await client.delete_server("127.0.0.1", "oneadmin:secret", server_id=4)
+        await client.delete_server(HERE, "oneadmin:secret", server_id=4)
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+async def https_server(tmp_path, unused_tcp_port, monkeypatch):
+    """A server with a certificate of an authority; the calls that came, and the authority."""
+    calls = []
+
+    async def call(request):
+        calls.append(xmlrpc.client.loads(await request.read()))
+        text = xmlrpc.client.dumps(([True, 7, 0],), methodresponse=True)
+        return web.Response(text=text, content_type="text/xml")
+
+    authority = create_authority("7e1f2f5c-5a3f-4a0a-9c3e-0d8a5a0f3b11")
+    values = issue_api_certificate(authority, hosts=(HERE.host,))
+    for name, value in values.items():
+        (tmp_path / name).write_bytes(value)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    application = web.Application()
+    application.add_routes([web.post("/RPC2", call)])
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port, ssl_context=context).start()
+    monkeypatch.setattr(naming, "API_PORT", unused_tcp_port)
+    yield calls, values["ca.crt"].decode()
+    await runner.cleanup()
+
+
+async def test_https_server_proves_its_name(https_server, client):
+    calls, authority = https_server
+    await client.delete_server(
+        ApiAddress("127.0.0.1", HERE.host, authority), "oneadmin:x", server_id=4
+    )
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("case", ["other name", "other authority", "no authority", "plain http"])
+async def test_password_goes_to_nobody_else(https_server, client, case):
+    calls, authority = https_server
+    other = create_authority("7e1f2f5c-5a3f-4a0a-9c3e-0d8a5a0f3b11")["tls.crt"].decode()
+    address = {
+        "other name": ApiAddress("127.0.0.1", "zone-1.example", authority),
+        "other authority": ApiAddress("127.0.0.1", HERE.host, other),
+        "no authority": ApiAddress("127.0.0.1", HERE.host, ""),
+        "plain http": HERE,
+    }[case]
+    with pytest.raises(ZoneError):
+        await client.delete_server(address, "oneadmin:x", server_id=4)
+    assert calls == []
 
 
 async def test_silence_is_unreachable(client, unused_tcp_port, monkeypatch):
     monkeypatch.setattr(naming, "API_PORT", unused_tcp_port)
     with pytest.raises(ZoneUnreachable):
-        await client.delete_server("127.0.0.1", "oneadmin:secret", server_id=4)
+        await client.delete_server(HERE, "oneadmin:secret", server_id=4)
 
 
 @pytest.mark.parametrize(

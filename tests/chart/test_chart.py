@@ -68,6 +68,10 @@ def test_rules_are_the_operators(namespaces: list[str]):
     """Granted is what the operator says it needs, cluster-wide or in each namespace."""
     objects = render(f"watchNamespaces={json.dumps(namespaces)}")
     roles = [each for each in objects if each["kind"] in ("Role", "ClusterRole")]
+    lease = roles.pop()
+    assert lease["metadata"]["name"] == "here-onezone-operator-lease"
+    known = json.dumps(lease["rules"]).replace("here-onezone-operator", naming.OPERATOR)
+    assert json.loads(known) == [dict(rule) for rule in naming.LEASE_RULES]
     assert [role["kind"] for role in roles] == (["Role"] * 2 if namespaces else ["ClusterRole"])
     assert [role["metadata"].get("namespace") for role in roles] == (namespaces or [None])
     for role in roles:
@@ -79,13 +83,39 @@ def test_environment_is_the_operators_settings():
     """A variable that the operator does not know would be a setting without effect."""
     objects = render('watchNamespaces=["one","two"]', 'logLevel="debug"')
     (container,) = one("Deployment", objects)["spec"]["template"]["spec"]["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {each["name"]: each.get("value") for each in container["env"]}
     known = {f"ONEZONE_{name.upper()}" for name in Settings.model_fields}
     assert environment.keys() <= known
     assert environment["ONEZONE_NAMESPACES"] == "one,two"
     assert environment["ONEZONE_LOG_LEVEL"] == "DEBUG"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": Settings().probe_port, "metrics": Settings().metrics_port}
+
+
+@needs_helm
+@pytest.mark.parametrize("replicas", [0, 1, 2, 3])
+def test_replicas_share_a_lease_and_one_may_be_evicted(replicas: int):
+    objects = render(f"replicas={replicas}")
+    deployment = one("Deployment", objects)["spec"]
+    (container,) = deployment["template"]["spec"]["containers"]
+    environment = {each["name"]: each for each in container["env"]}
+    field = environment["ONEZONE_LEASE_NAMESPACE"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert field == "metadata.namespace"
+    (role,) = (
+        each
+        for each in objects
+        if each["kind"] == "Role" and each["metadata"]["name"].endswith("-lease")
+    )
+    names = [name for rule in role["rules"] for name in rule.get("resourceNames", ())]
+    assert names == [environment["ONEZONE_LEASE_NAME"]["value"]]
+    budgets = [each["spec"] for each in objects if each["kind"] == "PodDisruptionBudget"]
+    assert [each["maxUnavailable"] for each in budgets] == ([1] if replicas > 1 else [])
+    labels = deployment["template"]["metadata"]["labels"].items()
+    for each in (*budgets, {"selector": deployment["selector"]}):
+        assert each["selector"]["matchLabels"].items() <= labels
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= labels
+    assert deployment["strategy"]["type"] == "RollingUpdate"
 
 
 @needs_helm
@@ -180,7 +210,7 @@ def test_digest_wins_over_tag():
     objects = render(f'image.digest="{digest}"', 'onedImage.tag="1.2.3"')
     (container,) = one("Deployment", objects)["spec"]["template"]["spec"]["containers"]
     assert container["image"].endswith(f"@{digest}")
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {each["name"]: each.get("value") for each in container["env"]}
     assert environment["ONEZONE_ONED_IMAGE"].endswith(":1.2.3")
 
 
@@ -189,7 +219,7 @@ def test_digest_wins_over_tag():
     ("setting", "complaint"),
     [
         ("replicsa=1", "replicsa"),
-        ("replicas=2", "replicas"),
+        ("replicas=6", "replicas"),
         ("replicas=-1", "replicas"),
         ('image.tag="latest"', "tag"),
         ('logLevel="loud"', "logLevel"),

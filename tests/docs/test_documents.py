@@ -80,6 +80,12 @@ def test_every_page_is_in_the_index():
 
 
 @pytest.mark.parametrize("path", PAGES, ids=ident)
+def test_tests_that_are_named_exist(path: Path):
+    named = re.findall(r"`((?:tests|oned|operator|proof)/[\w/]+\.py)`", path.read_text())
+    assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=ident)
 def test_commands_exist(path: Path):
     for line in commands(path):
         words = words_of(line)

@@ -22,14 +22,25 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "tools")]
 
 import clusters  # noqa: E402 - the tools and the helpers beside this file are no packages
+import floating  # noqa: E402
 import lab  # noqa: E402
 import onezones  # noqa: E402
 import timeouts  # noqa: E402
 from writer import Writer  # noqa: E402
 
 LOGS = HERE / "logs"
+KILLS = 3
+SOAK_STEPS = 3
+SOAK_SEED = 1
 LOG_LINES = 3000
 DEFAULT_LIMIT = 300
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Longer runs than those of CI."""
+    parser.addoption("--kills", type=int, default=KILLS, help="of the leader, to measure failover")
+    parser.addoption("--soak-steps", type=int, default=SOAK_STEPS, help="of test_soak.py")
+    parser.addoption("--soak-seed", type=int, default=SOAK_SEED, help="decides the steps")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -129,13 +140,14 @@ def namespace(cluster: clusters.Cluster, request: pytest.FixtureRequest) -> Iter
 class SharedZone:
     """Three servers for all tests that leave them as they were; made anew after a failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, example: str) -> None:
+        self._example = example
         self.zone: onezones.Zone | None = None
 
     def make(self) -> onezones.Zone:
         """The zone, Ready."""
         if self.zone is None:
-            self.zone = onezones.make(lab.make_namespace(), onezones.example("three-servers"), 3)
+            self.zone = onezones.make(lab.make_namespace(), onezones.example(self._example), 3)
         self.zone.wait_until_ready(3, timeouts.SERVER_BACK)
         return self.zone
 
@@ -145,11 +157,30 @@ class SharedZone:
             lab.kubectl("delete", "namespace", self.zone.namespace, "--wait=false")
             self.zone = None
 
+    def lend(self, request: pytest.FixtureRequest) -> Iterator[onezones.Zone]:
+        """The zone for one test, after whose failure it is not used again."""
+        found = self.make()
+        yield found
+        if request.node.stash.get(FAILED, False):
+            save_evidence(found.namespace, request.node.name)
+            self.drop()
+
 
 @pytest.fixture(scope="session")
 def shared_zone(cluster: clusters.Cluster) -> Iterator[SharedZone]:
     """The keeper of the shared zone."""
-    keeper = SharedZone()
+    keeper = SharedZone("three-servers")
+    yield keeper
+    keeper.drop()
+
+
+@pytest.fixture(scope="session")
+def shared_floating(cluster: clusters.Cluster) -> Iterator[SharedZone]:
+    """The keeper of the shared zone with a floating address."""
+    if cluster.kind_name is None:
+        pytest.skip("MetalLB is only brought along for clusters of this machine")
+    floating.install_metallb()
+    keeper = SharedZone("metallb")
     yield keeper
     keeper.drop()
 
@@ -157,11 +188,15 @@ def shared_zone(cluster: clusters.Cluster) -> Iterator[SharedZone]:
 @pytest.fixture
 def zone(shared_zone: SharedZone, request: pytest.FixtureRequest) -> Iterator[onezones.Zone]:
     """A Ready zone of three servers, from examples/three-servers.yaml."""
-    found = shared_zone.make()
-    yield found
-    if request.node.stash.get(FAILED, False):
-        save_evidence(found.namespace, request.node.name)
-        shared_zone.drop()
+    yield from shared_zone.lend(request)
+
+
+@pytest.fixture
+def floating_zone(
+    shared_floating: SharedZone, request: pytest.FixtureRequest
+) -> Iterator[onezones.Zone]:
+    """A Ready zone of three servers behind an address of MetalLB, from examples/metallb.yaml."""
+    yield from shared_floating.lend(request)
 
 
 @pytest.fixture

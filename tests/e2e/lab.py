@@ -43,7 +43,9 @@ def run(*command: object, stdin: str | None = None, seconds: float = timeouts.CA
 def kubectl(*words: object, stdin: str | None = None, seconds: float = timeouts.CALL) -> str:
     """The output of kubectl."""
     # A single request may not outlive a fault of the cluster; verbs that wait bring their own time.
-    limit = () if {"rollout", "delete", "wait"} & set(words) else ("--request-timeout=20s",)
+    limit = (
+        () if {"rollout", "delete", "wait", "drain"} & set(words) else ("--request-timeout=20s",)
+    )
     return run("kubectl", *limit, *words, stdin=stdin, seconds=seconds)
 
 
@@ -119,33 +121,61 @@ def bring_node_back(node: str) -> None:
     wait_until(f"{node} is Ready", lambda: node_is_ready(node), timeouts.NODE_BACK)
 
 
-def kill_process_of_pod(namespace: str, pod: str) -> None:
-    """SIGKILL to every oned of one pod, from its node: nothing in the pod gets to say goodbye."""
-    found = kubectl_json("-n", namespace, "get", "pod", pod)
-    uid, node = found["metadata"]["uid"], found["spec"]["nodeName"]
+def drain(node: str, seconds: int = timeouts.DRAIN) -> None:
+    """Ask every pod that can go elsewhere to leave a node, as an administrator does."""
+    kubectl(
+        "drain", node, "--ignore-daemonsets", "--delete-emptydir-data",
+        f"--timeout={seconds}s", seconds=seconds + 10,
+    )  # fmt: skip
+
+
+def process_of_pod(uid: str, node: str, program: str = "oned serve") -> str:
+    """The number of a pod's program on its node."""
     pattern = f"{uid}|{uid.replace('-', '_')}"
     script = (
         f"for cgroup in $(grep -lE '{pattern}' /proc/[0-9]*/cgroup 2>/dev/null); do"
         " process=${cgroup%/cgroup}; process=${process#/proc/};"
-        " if tr '\\0' ' ' < /proc/$process/cmdline | grep -q 'oned serve';"
-        " then kill -9 $process && echo $process; fi; done"
+        f" if tr '\\0' ' ' < /proc/$process/cmdline | grep -q '{program}';"
+        " then echo $process; fi; done"
     )
-    assert docker("exec", node, "sh", "-c", script), f"no oned of {pod} found on {node}"
+    found = docker("exec", node, "sh", "-c", script).split()
+    assert found, f"no {program} of the pod {uid} found on {node}"
+    return found[0]
+
+
+def kill_process_of_pod(namespace: str, pod: str) -> float:
+    """SIGKILL to the oned of one pod, from its node: nothing in the pod gets to say goodbye.
+
+    Returns the moment by the node's clock.
+    """
+    found = kubectl_json("-n", namespace, "get", "pod", pod)
+    node = found["spec"]["nodeName"]
+    process = process_of_pod(found["metadata"]["uid"], node)
+    return float(docker("exec", node, "sh", "-c", f"kill -9 {process} && date +%s.%N"))
+
+
+def operator_pods() -> list[tuple[str, str, str]]:
+    """Uid, node and name of every pod of the operator."""
+    items = kubectl_json(
+        "-n", OPERATOR_NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=onezone-operator"
+    )["items"]
+    return [
+        (each["metadata"]["uid"], each["spec"].get("nodeName", ""), each["metadata"]["name"])
+        for each in items
+    ]
+
+
+def kill_operator(uid: str, node: str, name: str) -> None:
+    """SIGKILL to the operator of a pod; a new pod takes its place, which starts at once."""
+    docker("exec", node, "kill", "-9", process_of_pod(uid, node, "onezone-operator"))
+    kubectl("-n", OPERATOR_NAMESPACE, "delete", "pod", name, "--force", "--grace-period=0")
 
 
 def scale_operator(replicas: int) -> None:
     """Stop the operator, or start it, and wait until that is so."""
     kubectl("-n", OPERATOR_NAMESPACE, "scale", OPERATOR_DEPLOYMENT, f"--replicas={replicas}")
-
-    def pods() -> list[Any]:
-        found: list[Any] = kubectl_json(
-            "-n", OPERATOR_NAMESPACE, "get", "pods",
-            "-l", "app.kubernetes.io/name=onezone-operator",
-        )["items"]  # fmt: skip
-        return found
-
     if replicas == 0:
-        wait_until("the operator is gone", lambda: not pods(), timeouts.OPERATOR_READY)
+        wait_until("the operator is gone", lambda: not operator_pods(), timeouts.OPERATOR_READY)
     else:
         kubectl(
             "-n", OPERATOR_NAMESPACE, "rollout", "status", OPERATOR_DEPLOYMENT,

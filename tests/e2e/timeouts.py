@@ -11,6 +11,9 @@ import pytest
 CLUSTER_READY = 1500
 """Cluster (its first build included), images and operator."""
 
+METALLB_READY = 600
+"""Compiled the first time."""
+
 OPERATOR_READY = 180
 ZONE_READY = 240
 """A new zone of three servers."""
@@ -27,6 +30,16 @@ NODE_BACK = 300
 FAILOVER = 20
 """The longest time without an acknowledged write around the death of a leader's process."""
 
+FLOATING_FAILOVER = 3
+"""Half of the failovers through a floating address, as promised in docs/explanation/routing.md."""
+
+HAND_OVER = 0.5
+"""The longest time without an acknowledged write when the leader's node is drained."""
+
+DRAIN = 120
+REFUSED_DRAIN = 8
+"""How long a drain is tried that a disruption budget forbids."""
+
 NODE_LOSS = 45
 """The same when the leader's node is gone: connections hang instead of being refused, and a client
 notices only when it gives up."""
@@ -38,12 +51,24 @@ that comes before the leader Service has followed is sent on."""
 ROUTE = 60
 """The leader Service's slice names the leader that the zone has."""
 
+API_BACK = 2
+"""The same after the API server was away."""
+
+CONFIRMED = 4
+"""The leader has seen its route so recently; it looks every two seconds."""
+
+SCRAPED = 60
+"""Prometheus has seen what is new, and judged it."""
+
 DELETED = 120
 CALL = 60
 """One call of kubectl or docker."""
 
 WRITE = 3
 """After this a client gives a write up, not knowing what became of it."""
+
+CLIENT_PATIENCE = 20
+"""After this a client that tries again and again calls its call failed."""
 
 CATCH_UP = 60
 """Every server has every acknowledged write."""

@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -27,7 +27,9 @@ from oned.errors import (
     StorageError,
 )
 from oned.fencing import Fence, fenced_report
+from oned.hooks.kubernetes import KubernetesHook
 from oned.hooks.runner import HookRunner
+from oned.hooks.vip import Vip
 from oned.node import Node, Observers, Settings
 from oned.raft.machine import Options
 from oned.raft.types import Configuration, ServerId
@@ -45,6 +47,9 @@ SERVICES = ("sunstone", "onegate", "oneflow", "oneform", "oneks")
 """OpenNebula's own services, each of which reads serveradmin's credentials from a file."""
 
 EXIT_FAILED = 1
+
+VOTERS_TO_HAND_OVER = 2
+"""With fewer nobody could take over, and waiting would serve nobody."""
 
 GC_THRESHOLDS = (10_000, 20, 50)
 """Rarer than Python's own: a call makes hundreds of objects and hardly any cycle."""
@@ -252,7 +257,10 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
     if api_certificates is not None:
         certificates.append(api_certificates)
     metrics = Metrics(environment.server_name)
+    kubernetes = KubernetesHook(environment)
+    metrics.route_seconds = kubernetes.unconfirmed_seconds
     hooks = HookRunner(
+        residents={"vip": Vip(), "kubernetes": kubernetes},
         leader=config.leader_hook,
         follower=config.follower_hook,
         environment=environment,
@@ -301,21 +309,30 @@ def _api_certificates(config: Config) -> tls.Certificates | None:
 async def _serve(config: Config, environment: Environment) -> int:
     for warning in config.warnings:
         _log.warning("oned.conf", warning=warning)
-    stopped = asyncio.Event()
+    ends = _Ends(Fence(environment.fence_file))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    fence = Fence(environment.fence_file)
+        loop.add_signal_handler(number, ends.ask)
     code: int | None = None
     while code is None:
-        stay = _stay_fenced if fence.is_up() else _take_part
-        code = await stay(config, environment, stopped, fence)
+        stay = _stay_fenced if ends.fence.is_up() else _take_part
+        code = await stay(config, environment, ends)
     return code
 
 
-async def _take_part(
-    config: Config, environment: Environment, stopped: asyncio.Event, fence: Fence
-) -> int | None:
+@dataclass(slots=True)
+class _Ends:
+    """What ends a server's part in its zone: a signal, which a second one hurries, or a fence."""
+
+    fence: Fence
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self) -> None:
+        (self.hurried if self.stopped.is_set() else self.stopped).set()
+
+
+async def _take_part(config: Config, environment: Environment, ends: _Ends) -> int | None:
     """Serve until a signal or a failure; the exit code, or None when the server was fenced."""
     parts = _build(config, environment, await _open(config, environment))
     try:
@@ -324,14 +341,13 @@ async def _take_part(
         await parts.node.start(parts.peers)
         _settle_memory()
         _log.info("serving", port=config.port)
-        return await _until_stopped(parts, stopped, fence)
+        return await _until_stopped(parts, ends)
     finally:
+        await _retire(parts.node, environment.route_seconds, ends.hurried)
         await _stop(parts)
 
 
-async def _stay_fenced(
-    config: Config, environment: Environment, stopped: asyncio.Event, fence: Fence
-) -> int | None:
+async def _stay_fenced(config: Config, environment: Environment, ends: _Ends) -> int | None:
     """Answer at the admin port, and do nothing else; None when the fence is taken away.
 
     The database is closed meanwhile, so that others may look at it.
@@ -353,12 +369,12 @@ async def _stay_fenced(
         lambda: True,
     )
     await admin.start()
-    _log.warning("fenced: this server takes no part in its zone", file=str(fence.path))
+    _log.warning("fenced: this server takes no part in its zone", file=str(ends.fence.path))
     try:
-        await _first(stopped.wait(), fence.wait(up=False))
+        await _first(ends.stopped.wait(), ends.fence.wait(up=False))
     finally:
         await admin.stop()
-    return 0 if stopped.is_set() else None
+    return 0 if ends.stopped.is_set() else None
 
 
 async def _first(*awaited: Awaitable[object]) -> None:
@@ -379,16 +395,37 @@ def _settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _until_stopped(parts: _Parts, stopped: asyncio.Event, fence: Fence) -> int | None:
+async def _until_stopped(parts: _Parts, ends: _Ends) -> int | None:
     failed = asyncio.Event()
     parts.node.failed.add_done_callback(lambda _failed: failed.set())
-    await _first(stopped.wait(), failed.wait(), fence.wait(up=True))
+    await _first(ends.stopped.wait(), failed.wait(), ends.fence.wait(up=True))
     if not parts.node.failed.done():
         _log.info("stopping")
-        return 0 if stopped.is_set() else None
+        return 0 if ends.stopped.is_set() else None
     error = parts.node.failed.exception()
     _log.error("stopping, this server cannot go on", error=str(error))
     return EXIT_FAILED
+
+
+async def _retire(node: Node, route_seconds: float, hurried: asyncio.Event) -> None:
+    """Hand over so that no caller finds nobody; a second signal ends the waiting.
+
+    Those who route hear twice: that this server ends, which they may know already, and who leads
+    now. kube-proxy takes in one change a second, so that the second news would come late if it
+    came at once. Whoever is sent here in the meantime is forwarded.
+    """
+    if not route_seconds or node.failed.done() or len(node.core.voters) < VOTERS_TO_HAND_OVER:
+        return
+    if node.core.leadership is not None:
+        await _pause(route_seconds, hurried)
+        await node.hand_over()
+    await _pause(route_seconds, hurried)
+
+
+async def _pause(seconds: float, hurried: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await hurried.wait()
 
 
 async def _stop(parts: _Parts) -> None:

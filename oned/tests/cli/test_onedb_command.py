@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from oned import pki
@@ -91,3 +94,47 @@ def test_a_first_server_keeps_its_id_or_gets_one_that_none_had(
     (member,) = restored.configurations()[-1][1].members
     assert (member.server_id, member.disk, member.voter) == (server_id, facts.disk, True)
     restored.close()
+
+
+def test_backups_are_listed_and_deleted(database, tmp_path, capsys):
+    folder = tmp_path / "backups"
+    location = (folder / "zone.bck").as_uri()
+    assert run("backup", "-s", database, "--to", location) == 0
+    capsys.readouterr()
+    for name in ("backup-list", "list"):
+        assert run(name, "-j", folder.as_uri()) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        assert (found["location"], found["size"] > 0) == (location, True)
+    for name in ("backup-delete", "delete"):
+        assert run(name, location) == 0
+    assert list(folder.iterdir()) == []
+    assert run("backup-delete", database.as_uri()) == 255
+    assert "is no backup: its name does not end in .bck" in capsys.readouterr().err
+    assert database.exists()
+
+
+def test_a_report_tells_what_was_done_or_why_not(database, tmp_path, capsys):
+    report, location = tmp_path / "report", tmp_path / "zone.bck"
+    words = ("backup", "-s", database, "--to", location, "--report", report)
+    assert run(*words) == 0
+    told = json.loads(report.read_text())
+    assert told["sha256"] == hashlib.sha256(location.read_bytes()).hexdigest()
+    assert (told["index"], told["zone_uuid"], told["verified"]) == (1, "zone", False)
+    assert told["size"] == location.stat().st_size
+    assert run(*words) == 1
+    assert "exists" in json.loads(report.read_text())["error"]
+    far = ("backup", "--server", "http://127.0.0.1:1/RPC2", "--report", report)
+    assert run(*far, "--to", location, "-f") == 1
+    assert len(report.read_bytes()) < 3 * 1024
+    assert run(*far) == 1
+    assert "say where" in json.loads(report.read_text())["error"]
+    assert run(*words, location) == 1
+    assert "once" in json.loads(report.read_text())["error"]
+
+
+def test_an_error_of_any_length_fits_into_the_report(database, tmp_path):
+    report = tmp_path / "report"
+    words = ("backup", "-s", database, "--to", f"gs://{'ä' * 5000}", "--report", report)
+    assert run(*words) == 1
+    assert len(report.read_bytes()) <= 3 * 1024
+    assert json.loads(report.read_text())["error"].startswith("gs://ä")

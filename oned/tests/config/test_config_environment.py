@@ -34,6 +34,7 @@ def test_given_variables_count_and_empty_ones_do_not():
             "ONED_POD_IP": "10.0.0.1",
             "ONED_NODE_NAME": "worker",
             "ONED_NAMESPACE": "one",
+            "ONED_ROUTE_SECONDS": "1.5",
         },
     )
     assert environment.server_peer == "[fd00::1]:2635"
@@ -42,6 +43,7 @@ def test_given_variables_count_and_empty_ones_do_not():
     assert environment.auth_file == Path("/data/.one/one_auth")
     assert (environment.pod_name, environment.pod_ip) == ("zone-0", "10.0.0.1")
     assert (environment.node_name, environment.namespace) == ("worker", "one")
+    assert environment.route_seconds == 1.5
 
 
 def test_one_location_moves_the_state_directory():
@@ -63,6 +65,10 @@ def test_one_location_moves_the_state_directory():
         ("ONED_SERVER_PEER", "a", "host:port, for example 192.0.2.1:2635"),
         ("ONED_SERVER_PEER", "a:0", "host:port, for example 192.0.2.1:2635"),
         ("ONED_SERVER_PEER", "::1:2635", "host:port, for example 192.0.2.1:2635"),
+        ("ONED_ROUTE_SECONDS", "soon", "seconds, 0 to 60"),
+        ("ONED_ROUTE_SECONDS", "-1", "seconds, 0 to 60"),
+        ("ONED_ROUTE_SECONDS", "61", "seconds, 0 to 60"),
+        ("ONED_ROUTE_SECONDS", "nan", "seconds, 0 to 60"),
     ],
 )
 def test_wrong_variable_is_refused_by_name(variable, value, allowed):

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from onezone_operator import naming
+
 __all__ = ["Settings"]
 
 
@@ -47,6 +49,13 @@ class Settings(BaseSettings):
 
     concurrent_passes: Annotated[int, Field(ge=1, le=256)] = 16
     """Zones that are worked on at the same time."""
+
+    lease_namespace: str = ""
+    """Namespace of the Lease that says which of several operators is at work: the operator's own.
+    Empty: there is no Lease, and no second operator may run."""
+
+    lease_name: Annotated[str, Field(min_length=1, max_length=253)] = naming.OPERATOR
+    """Name of the Lease."""
 
     probe_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """``/healthz`` of the operator."""

@@ -4,12 +4,14 @@
     ├── KubeError           the API server refused or did not answer
     │   ├── NotFound        no such object
     │   ├── Conflict        someone else wrote first: observe again
+    │   ├── Gone            a version is too old to watch from: list again
     │   ├── Invalid         the object is refused as it is; its text says which field
     │   ├── Forbidden       the operator's role lacks a verb
     │   └── Unavailable     no answer in time, or the server is overloaded
     ├── ZoneError           a server of the zone refused or did not answer
     │   ├── ZoneUnreachable no answer in time; a change may have been made
     │   └── ZoneRefused     certainly not made, the text is the server's own
+    ├── NotLeading          another replica of the operator is, or may be, at work
     └── FactsChanged        what a step was planned on no longer holds: observe again
 
 Every one of them ends a pass, never the operator; the next pass starts from facts.
@@ -30,6 +32,10 @@ class NotFound(KubeError):
 
 class Conflict(KubeError):
     """Another writer was first, or the object exists already."""
+
+
+class Gone(KubeError):
+    """The API server remembers nothing so old."""
 
 
 class Invalid(KubeError):
@@ -58,3 +64,7 @@ class ZoneRefused(ZoneError):
 
 class FactsChanged(OperatorError):
     """The facts that a step was planned on changed before it could be carried out."""
+
+
+class NotLeading(OperatorError):
+    """This process may not write: it does not hold the Lease, or may not hold it any more."""

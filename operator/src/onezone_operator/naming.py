@@ -73,6 +73,12 @@ FENCED_ANNOTATION: Final = f"{GROUP}/fenced"
 FENCE_ANY_ANNOTATION: Final = f"{GROUP}/fence-beyond-quorum"
 """On the OneZone, by its user: true fences servers that the quorum cannot spare, too."""
 
+ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
+"""On the authority's Secret, by a user: another authority is wanted. Gone once that has begun."""
+
+ANNOUNCED_ANNOTATION: Final = f"{GROUP}/announced"
+"""On the authority's Secret: when the next authority began to be trusted."""
+
 CONTAINER: Final = "oned"
 PREPARATION: Final = "prepare"
 """The container that runs before the server: it carries out a founding."""
@@ -83,6 +89,12 @@ BOOTSTRAP_KEY: Final = "bootstrap"
 FOUNDING_KEY: Final = "founding"
 AUTH_KEY: Final = "one_auth"
 AUTHORITY_KEY: Final = "ca.crt"
+TLS_CERTIFICATE_KEY: Final = "tls.crt"
+TLS_PRIVATE_KEY: Final = "tls.key"
+TLS_DIRECTORY: Final = "/etc/one/tls"
+
+CERTIFICATE_KIND: Final = "Certificate"
+CERTIFICATE_API_VERSION: Final = "cert-manager.io/v1"
 
 API_PORT: Final = 2633
 PEER_PORT: Final = 2635
@@ -124,6 +136,11 @@ def peers_secret_name(zone: str) -> str:
     return f"{zone}-peers"
 
 
+def tls_secret_name(zone: str) -> str:
+    """The Secret with the API's certificate, and cert-manager's Certificate for it."""
+    return f"{zone}-tls"
+
+
 def leader_service_name(zone: str) -> str:
     return zone
 
@@ -150,9 +167,9 @@ def server_host(zone: str, namespace: str, server: str) -> str:
     return f"{server}.{servers_service_name(zone)}.{namespace}.svc"
 
 
-def server_endpoint(zone: str, namespace: str, server: str) -> str:
+def server_endpoint(zone: str, namespace: str, server: str, *, scheme: str = "http") -> str:
     """The XML-RPC URL that a server is registered with."""
-    return f"http://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
+    return f"{scheme}://{server_host(zone, namespace, server)}:{API_PORT}/RPC2"
 
 
 def server_peer(zone: str, namespace: str, server: str) -> str:
@@ -160,9 +177,9 @@ def server_peer(zone: str, namespace: str, server: str) -> str:
     return f"{server_host(zone, namespace, server)}:{PEER_PORT}"
 
 
-def zone_endpoint(zone: str, namespace: str) -> str:
+def zone_endpoint(zone: str, namespace: str, *, scheme: str = "http") -> str:
     """The zone's own endpoint: the leader Service."""
-    return f"http://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
+    return f"{scheme}://{leader_service_name(zone)}.{namespace}.svc:{API_PORT}/RPC2"
 
 
 def selector_labels(zone: str) -> dict[str, str]:
@@ -189,54 +206,57 @@ def label_selector(zone: str) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector_labels(zone).items()))
 
 
+_CHILD: Final = ["get", "list", "watch", "create", "patch"]
+"""Watched; asked for by name where the watch knows of none; applied, which may create."""
+
 RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
-    {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [GROUP], "resources": [PLURAL], "verbs": ["list", "watch"]},
     {"apiGroups": [GROUP], "resources": [f"{PLURAL}/status"], "verbs": ["patch"]},
+    {"apiGroups": [GROUP], "resources": [TASK_PLURAL], "verbs": ["list", "watch", "delete"]},
+    {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
+    {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": [*_CHILD]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch", "delete"]},
+    # Deleted only for a task that replaces the server: see reconcile.tasks.
     {
-        "apiGroups": [GROUP],
-        "resources": [TASK_PLURAL],
+        "apiGroups": [""],
+        "resources": ["persistentvolumeclaims"],
         "verbs": ["list", "watch", "delete"],
     },
-    {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
-    {
-        "apiGroups": ["apps"],
-        "resources": ["statefulsets"],
-        "verbs": ["get", "list", "watch", "create", "patch"],
-    },
     {
         "apiGroups": [""],
-        "resources": ["pods"],
-        "verbs": ["list", "watch", "get", "patch", "delete"],
-    },
-    # Deleted only for a task that replaces the server: see reconcile.tasks.
-    {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "delete"]},
-    {
-        "apiGroups": [""],
-        "resources": ["services"],
-        "verbs": ["get", "create", "patch"],
-    },
-    {
-        "apiGroups": [""],
-        "resources": ["configmaps", "secrets", "serviceaccounts"],
-        "verbs": ["get", "create", "patch"],
+        "resources": ["configmaps", "secrets", "serviceaccounts", "services"],
+        "verbs": [*_CHILD],
     },
     # "update" is not the operator's own: it may grant to the pods only what it holds itself.
     {
         "apiGroups": ["discovery.k8s.io"],
         "resources": ["endpointslices"],
-        "verbs": ["get", "list", "watch", "create", "patch", "update"],
+        "verbs": [*_CHILD, "update"],
     },
     {
         "apiGroups": ["rbac.authorization.k8s.io"],
         "resources": ["roles", "rolebindings"],
-        "verbs": ["get", "create", "patch"],
+        "verbs": [*_CHILD],
     },
-    {
-        "apiGroups": ["policy"],
-        "resources": ["poddisruptionbudgets"],
-        "verbs": ["get", "create", "patch"],
-    },
+    {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": [*_CHILD]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    # Only for zones whose certificate cert-manager issues.
+    {
+        "apiGroups": ["cert-manager.io"],
+        "resources": ["certificates"],
+        "verbs": ["get", "create", "patch"],
+    },
 )
 """The rules of the operator's Role in every namespace that it serves. Cluster-wide, the same
 rules go into a ClusterRole. Nothing else is needed: no access to nodes, namespaces or CRDs."""
+
+LEASE_RULES: Final[tuple[dict[str, list[str]], ...]] = (
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [OPERATOR],
+        "verbs": ["get", "watch", "patch"],
+    },
+)
+"""The rules of the operator's Role in its own namespace. What is created has no name yet."""

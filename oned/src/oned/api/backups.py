@@ -127,11 +127,7 @@ async def _send(
     file: BinaryIO = await loop.run_in_executor(None, path.open, "rb")
     try:
         await response.prepare(request)
-        while block := await loop.run_in_executor(None, file.read, BLOCK):
-            async with asyncio.timeout(STALL_SECONDS):
-                await response.write(block)
-        async with asyncio.timeout(STALL_SECONDS):
-            await response.write_eof()
+        await _write(response, file, export.size)
     except (OSError, TimeoutError) as error:
         # The headers are out: all that can be told is that the stream ends too early.
         _log.warning("a backup was not sent to its end", error=str(error))
@@ -143,6 +139,24 @@ async def _send(
     finally:
         file.close()
     return response, True
+
+
+async def _write(response: web.StreamResponse, file: BinaryIO, size: int) -> None:
+    """Send a file to its end.
+
+    Raises:
+        OSError: the client is gone, or the file has another size than ``size``.
+        TimeoutError: the client takes nothing.
+    """
+    loop = asyncio.get_running_loop()
+    while block := await loop.run_in_executor(None, file.read, BLOCK):
+        async with asyncio.timeout(STALL_SECONDS):
+            await response.write(block)
+        size -= len(block)
+    if size:
+        raise OSError("the file has another size than it had")
+    async with asyncio.timeout(STALL_SECONDS):
+        await response.write_eof()
 
 
 def _session(authorization: str) -> str:

@@ -43,6 +43,9 @@ UNKNOWN_METHOD = "unknown"
 SUCCESSOR_TIMEOUT_SECONDS = 3.0
 """How long a call waits to learn who leads after this server gave the lead away or lost it."""
 
+LEADERLESS_SECONDS = 0.5
+"""How long a follower that knows no leader lets a call wait: a hand-over takes less."""
+
 _POLL_SECONDS = 0.02
 _DEBUG_LEVEL = 3
 _NO_COPY = "Cannot process request, this server has no copy of the zone's database yet"
@@ -143,7 +146,7 @@ class Flow:
             raise internal(responses.NO_DATABASE) from error
         status = self._services.front.status()
         if status.role is Role.FOLLOWER and method.where is Where.LEADER:
-            return await self._forward(method, envelope)
+            return await self._forward(method, envelope, wait=LEADERLESS_SECONDS)
         if must or method.where is Where.LEADER:
             _refuse_while_useless(status)
             if must and status.role is Role.FOLLOWER and not is_confirmed:
@@ -232,7 +235,7 @@ class Flow:
             _log.exception("a call failed after its change", method=method.name)
             raise lost("the answer could not be made", writes=True) from error
 
-    async def _forward(self, method: Method, envelope: Envelope, *, wait: float = 0.0) -> bytes:
+    async def _forward(self, method: Method, envelope: Envelope, *, wait: float) -> bytes:
         """The leader's answer, unchanged.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sqlite3
@@ -120,10 +121,8 @@ def write_backup(  # noqa: PLR0917 - an option each
     follower has applied. The file holds password hashes, and only its owner can read it.
     """
     started = time.monotonic()
-    if destination is not None and location is not None:
-        raise click.UsageError("Give the location once: as the argument, or with --to")
-    location = destination or location
     try:
+        location = _once(location, destination)
         with ends_in_order(), tempfile.TemporaryDirectory(prefix="backup-", dir=scratch) as made:
             path = Path(made) / f"zone{locations.SUFFIX}"
             if server is None:
@@ -169,6 +168,12 @@ def write_backup(  # noqa: PLR0917 - an option each
         f"Use 'onedb restore {location}' to make a database of it."
     )
     return 0
+
+
+def _once(location: str | None, destination: str | None) -> str | None:
+    if destination is not None and location is not None:
+        raise click.UsageError("Give the location once: as the argument, or with --to")
+    return destination or location
 
 
 def _asked_for_a_location() -> str:
@@ -223,6 +228,13 @@ def delete_backup(location: str) -> None:
         raise StorageError(f"{location} is no backup: its name does not end in {locations.SUFFIX}")
     locations.place(location).delete()
     click.echo(f"{location} deleted.")
+
+
+for _name, _command in (("list", list_backups), ("delete", delete_backup)):
+    # What a client wrote for one release is understood by the next.
+    _second = copy.copy(_command)
+    _second.hidden = True
+    onedb.add_command(_second, _name)
 
 
 @onedb.command("prepare")

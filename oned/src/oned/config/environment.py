@@ -15,6 +15,7 @@ from oned.config.settings import Config
 from oned.errors import ConfigError
 
 DEFAULT_VAR = Path("/var/lib/one")
+ROUTE_SECONDS_MAX = 60
 _SERVER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
@@ -36,6 +37,9 @@ class Environment:
         pod_name: name of the pod, or empty.
         pod_ip: address of the pod, or empty.
         namespace: namespace of the pod, or empty.
+        route_seconds: how long those who route to this server may take to see a change, 0 to 60.
+            When it is asked to stop, a leader goes on that long before it hands over, and every
+            server goes on answering that long afterwards.
     """
 
     server_name: str
@@ -50,6 +54,7 @@ class Environment:
     pod_name: str = ""
     pod_ip: str = ""
     namespace: str = ""
+    route_seconds: float = 0.0
 
     @property
     def may_bootstrap(self) -> bool:
@@ -94,6 +99,7 @@ def load_environment(config: Config, environ: Mapping[str, str] | None = None) -
         pod_name=given.get("ONED_POD_NAME", ""),
         pod_ip=given.get("ONED_POD_IP", ""),
         namespace=given.get("ONED_NAMESPACE", ""),
+        route_seconds=_seconds(given, "ONED_ROUTE_SECONDS"),
     )
 
 
@@ -109,6 +115,17 @@ def _checked(given: Mapping[str, str], variable: str, kind: kinds.Kind, *, defau
         return str(kind.parse(text))
     except ValueError as error:
         raise ConfigError(f'{variable}="{text}": must be {error}') from None
+
+
+def _seconds(given: Mapping[str, str], variable: str) -> float:
+    text = given.get(variable, "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= ROUTE_SECONDS_MAX:
+        raise ConfigError(f'{variable}="{text}": must be seconds, 0 to {ROUTE_SECONDS_MAX}')
+    return seconds
 
 
 def _server_name(given: Mapping[str, str], variable: str) -> str:

@@ -4,8 +4,11 @@
 
 The Service has no selector; its one EndpointSlice is written here, by the leader, with the pod's
 own token and compare-and-swap. ``route`` decides, this module reads and writes. It asserts the
-slice again and again while the server leads, so that a lost call or a foreign hand is repaired,
-and takes the server out when it steps down, if nobody else has been put in since.
+slice again and again while the server leads, so that a lost call or a foreign hand is repaired.
+
+A server that steps down leaves the slice as it is: it forwards calls, and a route that leads
+nowhere until the next leader has written would refuse them. Only a server that ends takes itself
+out, if nobody else has been put in by then.
 """
 
 from __future__ import annotations
@@ -47,9 +50,9 @@ REQUEST_SECONDS = 1.0
 """For one call: a connection to an API server that died must not cost more than that."""
 
 RELEASE_SECONDS = 1.0
-"""For the best effort of a leader that steps down."""
+"""For the best effort of a server that ends while the route still leads to it."""
 
-RETRY = Backoff(first=0.05, most=2.0)
+RETRY = Backoff(first=0.05, most=0.5)
 CONFLICTS_MAX = 5
 """Lost races in a row before we pause: each was won by somebody, so that this ends by itself."""
 
@@ -98,6 +101,14 @@ class KubernetesHook:
         self._url = url if url is not None else _api_server(environ)
         self._session: aiohttp.ClientSession | None = None
         self._trouble: tuple[str, float] = ("", 0.0)
+        self._led: tuple[_Request, int, Me] | None = None
+        self._confirmed: float | None = None
+
+    def unconfirmed_seconds(self) -> float | None:
+        """For how long nobody has seen the route lead here; None while another one leads."""
+        if self._confirmed is None:
+            return None
+        return asyncio.get_running_loop().time() - self._confirmed
 
     def check(self, arguments: Sequence[str]) -> None:
         """Refuse wrong arguments, and a server that is in no pod; see ``Resident``."""
@@ -127,14 +138,21 @@ class KubernetesHook:
             node=self._environment.node_name,
         )
         log = _log.bind(hook="kubernetes", slice=request.endpoint_slice, term=occasion.term)
+        self._led = (request, occasion.term, me)
+        self._confirmed = asyncio.get_running_loop().time()
         try:
             await self._hold(request, occasion.term, me, log)
-        except asyncio.CancelledError:
-            await self._release(request, occasion.term, me, log)
-            raise
+        finally:
+            self._confirmed = None
 
     async def close(self) -> None:
-        """Close the connection to the API server."""
+        """Take this server out of the route if it is still there, and hang up."""
+        led, self._led = self._led, None
+        if led is not None:
+            await self._release(*led)
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -158,6 +176,7 @@ class KubernetesHook:
                     log.info("route points here", address=me.address, port=me.port)
                 case Keep():
                     pass
+            self._confirmed = asyncio.get_running_loop().time()
             await asyncio.sleep(ASSERT_SECONDS)
 
     async def _assert(self, request: _Request, term: int, me: Me) -> Write | Keep | Yield:
@@ -172,7 +191,8 @@ class KubernetesHook:
             return decision
         raise HookError(f"the EndpointSlice changed {CONFLICTS_MAX} times under our hands")
 
-    async def _release(self, request: _Request, term: int, me: Me, log: Any) -> None:
+    async def _release(self, request: _Request, term: int, me: Me) -> None:
+        log = _log.bind(hook="kubernetes", slice=request.endpoint_slice, term=term)
         with contextlib.suppress(TimeoutError, HookError, _Conflict):
             async with asyncio.timeout(RELEASE_SECONDS):
                 decision = decide_release(await self._call("GET", request), term=term, me=me)
@@ -210,7 +230,7 @@ class KubernetesHook:
                     if len(content) > ANSWER_BYTES:
                         raise HookError(f"{method} {path}: answer too long")
         except aiohttp.ClientSSLError as error:
-            await self.close()  # the authority may have been renewed: read it again
+            await self._hang_up()  # the authority may have been renewed: read it again
             raise HookError(f"{method} {path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise HookError(f"{method} {path}: {str(error) or 'no answer in time'}") from error

@@ -61,7 +61,9 @@ class Resident(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections; nothing runs any more."""
+        """The server ends, and nothing runs any more: clean up within seconds, let go of
+        connections.
+        """
         ...
 
 

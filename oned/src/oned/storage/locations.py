@@ -196,10 +196,9 @@ class Bucket:
     def delete(self) -> None:
         import obstore  # noqa: PLC0415
 
-        store = self._store()
-        if self._size(store) is not None:
-            with self._told("delete"):
-                obstore.delete(store, self.key)
+        # A key that is gone is no error to S3: what it misses then is the bucket, or the user.
+        with self._told("delete"):
+            obstore.delete(self._store(), self.key)
 
     def listed(self) -> list[Stored]:
         import obstore  # noqa: PLC0415
@@ -281,7 +280,7 @@ class _Told:
         if isinstance(error, FileNotFoundError) and self._what.startswith("cannot look at"):
             return
         reasons = {
-            FileNotFoundError: "there is no such backup or bucket",
+            FileNotFoundError: "there is no such backup, bucket or user",
             PermissionError: "the store refuses: see keys and rights",
         }
         text = next((text for each, text in reasons.items() if isinstance(error, each)), None)

@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Metrics"]
 
@@ -53,6 +53,9 @@ class Metrics:
     Args:
         server: the server's name, label ``one_server_fqdn`` of OpenNebula's own metrics.
         process: also export CPU, memory and descriptors of this process.
+
+    Attributes:
+        route_seconds: asked for how long the route to this server is unconfirmed, if it leads.
     """
 
     def __init__(self, server: str = "", *, process: bool = True) -> None:
@@ -192,6 +195,13 @@ class Metrics:
             ("role", "outcome"),
             registry=self.registry,
         )
+        self._unrouted = self._gauge(
+            "oned_route_unconfirmed_seconds",
+            "For how long a leader on Kubernetes has not seen the leader Service lead to it;"
+            " at most about two seconds on a healthy one, absent on other servers.",
+            "server",
+        )
+        self.route_seconds: Callable[[], float | None] = lambda: None
         self._backups = Counter(
             "oned_backups",
             "Backups that were asked of this server, by result.",
@@ -238,6 +248,10 @@ class Metrics:
         self._one_is_leader.labels(self._server).set(leads)
         self._one_members.labels(self._server).set(len(members))
         self._observe_members(status, leads=leads)
+        self._unrouted.clear()
+        unrouted = self.route_seconds()
+        if unrouted is not None:
+            self._unrouted.labels(self._server).set(unrouted)
 
     def _observe_snapshots(self, snapshots: Mapping[str, Any]) -> None:
         self._sending.clear()

@@ -13,46 +13,59 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onezone_operator import naming
-from onezone_operator.errors import FactsChanged, ZoneRefused
+from onezone_operator.errors import FactsChanged, Invalid, NotFound, ZoneRefused
 from onezone_operator.kube.apply import (
     annotate_secret,
     apply_objects,
-    apply_secret,
     create_secret,
     delete_object,
     delete_pod,
     fence_pod,
     read_secret,
+    replace_secret,
     set_secret_owner,
     write_route,
     write_task_status,
 )
 from onezone_operator.kube.authority import (
-    AUTHORITY_CERTIFICATE,
+    NEXT_CERTIFICATE,
+    OLD_CERTIFICATE,
+    announce,
     certificate_ends,
     create_authority,
+    fingerprint,
+    fingerprints,
+    issue_api_certificate,
     issue_certificate,
+    promote,
+    retire,
+    trusted_pem,
 )
-from onezone_operator.kube.observe import Credentials
+from onezone_operator.kube.observe import Credentials, secret_data
 from onezone_operator.kube.ports import KubeApi
-from onezone_operator.models.observed import ObservedZone, ServerReport
+from onezone_operator.models.observed import Manifest, ObservedZone, ServerReport
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.steps import (
+    AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
     CreateCredentials,
     DeleteTask,
     DeleteVolume,
+    DropCertificates,
     FenceServer,
     HandOver,
+    IssueApiCertificate,
     IssueCertificates,
     Nothing,
+    PromoteAuthority,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
     ReplacePod,
     ReportTask,
+    RetireAuthority,
     SetCredentialsOwner,
     SetReplicas,
     Step,
@@ -60,7 +73,7 @@ from onezone_operator.reconcile.steps import (
     WaitForCatchUp,
     describe,
 )
-from onezone_operator.zone.ports import ZoneApi
+from onezone_operator.zone.ports import ApiAddress, ZoneApi
 
 __all__ = ["Executor"]
 
@@ -94,8 +107,14 @@ class Executor:
                 await set_secret_owner(self.kube, self.zone, name, owned=owned)
             case IssueCertificates(servers=servers):
                 await self._issue_certificates(servers)
+            case DropCertificates(servers=servers):
+                await self._issue_certificates((), spare=servers)
+            case IssueApiCertificate(hosts=hosts):
+                await self._issue_api_certificate(hosts)
+            case AnnounceAuthority() | PromoteAuthority() | RetireAuthority():
+                await self._change_authority(step)
             case ApplyObjects(manifests=manifests):
-                await apply_objects(self.kube, manifests, seen=self.observed.objects)
+                await self._apply_objects(manifests)
             case RecordBootstrap():
                 await annotate_secret(
                     self.kube,
@@ -157,26 +176,84 @@ class Executor:
             owned=owned,
         )
 
-    async def _issue_certificates(self, servers: tuple[str, ...]) -> None:
-        """Add certificates to the Secret; those of the same authority stay as they are."""
-        zone = self.zone
-        name = naming.authority_secret_name(zone.name)
-        authority = await read_secret(self.kube, zone, name)
+    async def _apply_objects(self, manifests: tuple[Manifest, ...]) -> None:
+        try:
+            await apply_objects(self.kube, manifests, seen=self.observed.objects)
+        except NotFound as error:
+            if any(each["kind"] == naming.CERTIFICATE_KIND for each in manifests):
+                raise Invalid(
+                    "the cluster does not know cert-manager's Certificate: install cert-manager, "
+                    "or leave tls.issuerRef out"
+                ) from error
+            raise
+
+    async def _read_authority(self) -> tuple[Manifest, dict[str, bytes], str]:
+        """The authority's Secret, its values, and the zone's uuid."""
+        name = naming.authority_secret_name(self.zone.name)
+        secret = await read_secret(self.kube, self.zone, name)
         facts = self.observed.authority
-        if authority is None or facts is None or facts.zone_uuid is None:
+        if secret is None or facts is None or facts.zone_uuid is None:
             raise FactsChanged("the zone's authority is gone")
+        return secret, secret_data(secret), facts.zone_uuid
+
+    async def _issue_certificates(
+        self, servers: tuple[str, ...], *, spare: tuple[str, ...] = ()
+    ) -> None:
+        """Add certificates to the Secret; those of the same authority stay, but the spare ones."""
+        zone = self.zone
+        _, authority, zone_uuid = await self._read_authority()
         peers_name = naming.peers_secret_name(zone.name)
-        present = await read_secret(self.kube, zone, peers_name) or {}
-        values = {naming.AUTHORITY_KEY: authority[AUTHORITY_CERTIFICATE]}
+        secret = await read_secret(self.kube, zone, peers_name)
+        present = secret_data(secret)
+        values = {naming.AUTHORITY_KEY: trusted_pem(authority)}
         for server in certificate_ends(authority, present):
-            values |= {key: present[key] for key in (f"{server}.crt", f"{server}.key")}
+            if server not in spare:
+                values |= {key: present[key] for key in (f"{server}.crt", f"{server}.key")}
         for server in servers:
             host = naming.server_host(zone.name, zone.namespace, server)
             short = f"{server}.{naming.servers_service_name(zone.name)}"
             values |= issue_certificate(
-                authority, zone_uuid=facts.zone_uuid, server=server, hosts=(host, short, server)
+                authority, zone_uuid=zone_uuid, server=server, hosts=(host, short, server)
             )
-        await apply_secret(self.kube, zone, peers_name, values)
+        await replace_secret(self.kube, zone, peers_name, values, live=secret)
+
+    async def _issue_api_certificate(self, hosts: tuple[str, ...]) -> None:
+        _, authority, _ = await self._read_authority()
+        name = naming.tls_secret_name(self.zone.name)
+        secret = await read_secret(self.kube, self.zone, name)
+        values = issue_api_certificate(authority, hosts=hosts)
+        await replace_secret(
+            self.kube, self.zone, name, values, live=secret, kind="kubernetes.io/tls"
+        )
+
+    async def _change_authority(
+        self, step: AnnounceAuthority | PromoteAuthority | RetireAuthority
+    ) -> None:
+        """One stage further, if the Secret is still at the one that it was seen at."""
+        secret, values, zone_uuid = await self._read_authority()
+        annotations: dict[str, str | None] = {}
+        match step:
+            case AnnounceAuthority():
+                expected = fingerprint(values)
+                changed = announce(values, zone_uuid)
+                announced = step.now.isoformat(timespec="seconds")
+                annotations = {
+                    naming.ROTATE_ANNOTATION: None,
+                    naming.ANNOUNCED_ANNOTATION: announced,
+                }
+            case PromoteAuthority():
+                expected = next(iter(fingerprints(values.get(NEXT_CERTIFICATE))), None)
+                changed = promote(values)
+            case RetireAuthority():
+                expected = next(iter(fingerprints(values.get(OLD_CERTIFICATE))), None)
+                changed = retire(values)
+                annotations = {naming.ANNOUNCED_ANNOTATION: None}
+        if expected != step.fingerprint:
+            raise FactsChanged("the zone's authority was changed meanwhile")
+        name = naming.authority_secret_name(self.zone.name)
+        await replace_secret(
+            self.kube, self.zone, name, changed, live=secret, annotations=annotations
+        )
 
     async def _register_member(self, step: RegisterMember) -> None:
         address, session, report = await self._ask_leader(step.leader)
@@ -193,7 +270,7 @@ class Executor:
             raise FactsChanged(f"{step.server} is not member {step.server_id} any more")
         await self.zone_api.delete_server(address, session, server_id=step.server_id)
 
-    async def _ask_leader(self, leader: str) -> tuple[str, str, ServerReport]:
+    async def _ask_leader(self, leader: str) -> tuple[ApiAddress, str, ServerReport]:
         """Address, session and fresh report of the server that led when the step was planned."""
         pod = self.observed.pod(leader)
         if pod is None or pod.address is None or self.credentials is None:
@@ -201,9 +278,16 @@ class Executor:
         report = (await self.zone_api.read_reports({leader: pod.address})).get(leader)
         if report is None or not report.serving or report.state not in {"leader", "solo"}:
             raise FactsChanged(f"{leader} does not lead any more")
+        authority = self.observed.authority
+        if authority is None or report.zone_uuid != authority.zone_uuid:
+            # Its address was given to another zone's server of the same name.
+            raise FactsChanged(f"what answers as {leader} is of another zone")
         if not report.configuration_committed:
             raise FactsChanged("another change of the server set is under way")
-        return pod.address, self.credentials.session, report
+        host = naming.server_host(self.zone.name, self.zone.namespace, leader)
+        trusted = self.credentials.authority if self.zone.spec.tls.enabled else None
+        address = ApiAddress(pod.address, host, trusted)
+        return address, self.credentials.session, report
 
     async def _replace_pod(self, step: ReplacePod) -> None:
         """Delete the pod, after a last look at who leads: a follower may lead by now."""

@@ -12,7 +12,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from onezone_operator.models.onezone import Condition
 
 __all__ = [
+    "CACHED",
     "ERRORS",
+    "LEADING",
     "PASS_SECONDS",
     "QUEUE_SECONDS",
     "STATUS_WRITES",
@@ -35,6 +37,10 @@ STATUS_WRITES = Counter(
     "onezone_operator_status_writes_total", "Writes of a status; a zone at rest causes none"
 )
 ZONES = Gauge("onezone_operator_zones", "Zones that are looked after")
+LEADING = Gauge(
+    "onezone_operator_leading", "1 in the replica that holds the Lease and works, 0 in the others"
+)
+CACHED = Gauge("onezone_operator_cached_objects", "Objects of Kubernetes that are held in memory")
 QUEUE_SECONDS = Histogram(
     "onezone_operator_queue_seconds",
     "From a wake-up of a zone, or its time having come, to the beginning of its pass",

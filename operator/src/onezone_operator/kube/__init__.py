@@ -2,8 +2,21 @@
 writes. No decision is taken here.
 """
 
+from onezone_operator.kube.cache import CachedKube
 from onezone_operator.kube.client import KubeClient
+from onezone_operator.kube.informer import WATCHED, Informers
+from onezone_operator.kube.lease import LeaseClient
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.kube.reader import KubeReader
+from onezone_operator.kube.store import Store
 
-__all__ = ["KubeApi", "KubeClient", "KubeReader"]
+__all__ = [
+    "WATCHED",
+    "CachedKube",
+    "Informers",
+    "KubeApi",
+    "KubeClient",
+    "KubeReader",
+    "LeaseClient",
+    "Store",
+]

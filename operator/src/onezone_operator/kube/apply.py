@@ -12,7 +12,6 @@ from typing import Any
 
 from onezone_operator import naming
 from onezone_operator.errors import Conflict, FactsChanged, NotFound
-from onezone_operator.kube.observe import secret_data
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import Manifest, ObjectKey
 from onezone_operator.models.onezone import OneZone, OneZoneStatus
@@ -22,12 +21,12 @@ from onezone_operator.resources.metadata import build_metadata
 __all__ = [
     "annotate_secret",
     "apply_objects",
-    "apply_secret",
     "create_secret",
     "delete_object",
     "delete_pod",
     "fence_pod",
     "read_secret",
+    "replace_secret",
     "set_secret_owner",
     "write_route",
     "write_status",
@@ -45,14 +44,18 @@ async def apply_objects(
 
     A StatefulSet is changed only if it still is what was seen: with a number of pods that arrives
     late, from an operator that was killed, it would take the pod of a server that became a member
-    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more.
+    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more. Of an
+    object that was not seen nothing is taken over: it would be someone else's.
 
     Raises:
-        FactsChanged: one of them changed meanwhile.
+        FactsChanged: one of them changed meanwhile, or came to be.
     """
     for manifest in manifests:
         key = (manifest["kind"], manifest["metadata"]["name"])
-        if manifest["kind"] not in _CONDITIONAL or key not in seen:
+        if key not in seen:
+            await _apply_new(kube, manifest, naming.FIELD_MANAGER)
+            continue
+        if manifest["kind"] not in _CONDITIONAL:
             await kube.apply(manifest, manager=naming.FIELD_MANAGER)
             continue
         version = {"resourceVersion": seen[key]["metadata"]["resourceVersion"]}
@@ -63,37 +66,61 @@ async def apply_objects(
             raise FactsChanged(f"the {manifest['kind']} changed meanwhile") from error
 
 
-async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> dict[str, bytes] | None:
-    """A Secret's values, None when it does not exist."""
+async def _apply_new(kube: KubeApi, manifest: Manifest, manager: str) -> None:
     try:
-        return secret_data(await kube.get("Secret", zone.namespace, name))
+        await kube.apply(manifest, manager=manager, force=False)
+    except Conflict as error:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        raise FactsChanged(f"{name} came to be meanwhile") from error
+
+
+async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> Manifest | None:
+    """A Secret, None when it does not exist."""
+    try:
+        return await kube.get("Secret", zone.namespace, name)
     except NotFound:
         return None
 
 
-async def apply_secret(
+async def replace_secret(
     kube: KubeApi,
     zone: OneZone,
     name: str,
     values: Mapping[str, bytes],
     *,
-    owned: bool = True,
-    annotations: dict[str, str] | None = None,
+    live: Manifest | None,
+    annotations: Mapping[str, str | None] | None = None,
     kind: str = "Opaque",
 ) -> None:
-    """Write a Secret whole, over what is there.
+    """Write a Secret whole, over the one that was read and no other.
 
     Args:
         kube: the API.
         zone: whose it is.
         name: of the Secret.
-        values: all of them; one that was applied before and is not here is removed.
-        owned: whether it goes when the OneZone goes.
-        annotations: beside the usual metadata.
+        values: all of them; what else is in it is removed.
+        live: the Secret that the values were made from, None if there was none.
+        annotations: to be set, or removed where None.
         kind: type of the Secret.
+
+    Raises:
+        FactsChanged: it was made or changed meanwhile.
     """
-    manifest = _build_secret(zone, name, values, owned=owned, annotations=annotations, kind=kind)
-    await kube.apply(manifest, manager=naming.SECRET_FIELD_MANAGER)
+    if live is None:
+        await create_secret(kube, zone, name, values, live=None, kind=kind)
+        return
+    metadata: dict[str, Any] = build_metadata(zone, name)
+    metadata["resourceVersion"] = live["metadata"]["resourceVersion"]
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    gone: dict[str, str | None] = dict.fromkeys(live.get("data") or {})
+    change = {"metadata": metadata, "data": {**gone, **_encoded(values)}}
+    try:
+        await kube.patch(
+            "Secret", zone.namespace, name, change, manager=naming.SECRET_FIELD_MANAGER
+        )
+    except Conflict as error:
+        raise FactsChanged(f"Secret {name} was changed meanwhile") from error
 
 
 async def create_secret(
@@ -153,8 +180,12 @@ def _build_secret(
         "kind": "Secret",
         "metadata": metadata,
         "type": kind,
-        "data": {key: base64.b64encode(value).decode() for key, value in values.items()},
+        "data": _encoded(values),
     }
+
+
+def _encoded(values: Mapping[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(value).decode() for key, value in values.items()}
 
 
 async def annotate_secret(

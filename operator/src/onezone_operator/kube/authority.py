@@ -8,6 +8,7 @@ no builder: ``execute`` calls it once and stores the outcome.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -19,21 +20,38 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from onezone_operator import naming
 from onezone_operator.errors import OperatorError
+from onezone_operator.resources.tls import is_address
 
-__all__ = ["certificate_ends", "create_authority", "fingerprint", "issue_certificate"]
+__all__ = [
+    "announce",
+    "certificate_ends",
+    "create_authority",
+    "fingerprint",
+    "fingerprints",
+    "issue_api_certificate",
+    "issue_certificate",
+    "promote",
+    "retire",
+    "trusted_pem",
+]
 
 AUTHORITY_CERTIFICATE = "tls.crt"
 AUTHORITY_PRIVATE_KEY = "tls.key"
 
+NEXT_CERTIFICATE = "next.crt"
+NEXT_PRIVATE_KEY = "next.key"
+OLD_CERTIFICATE = "old.crt"
+
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 1095
-"""Three years. A server reads its certificate when it starts, and renewal comes 90 days before
-the end, so that any restart within those days is enough."""
+API_DAYS = 180
+"""Clients are told a name and get a certificate for it: a stolen key is worth less, soon."""
 
 BACKDATED = timedelta(hours=1)
 """Certificates begin in the past, for nodes whose clock is behind."""
 
 _SCHEME = "onezone"
+_COMMON_NAME_MAX = 64
 
 
 def create_authority(zone_uuid: str) -> dict[str, bytes]:
@@ -92,6 +110,93 @@ def issue_certificate(
     }
 
 
+def issue_api_certificate(
+    authority: Mapping[str, bytes], *, hosts: tuple[str, ...]
+) -> dict[str, bytes]:
+    """A new certificate of the API's port, its key, and what it is held against: a whole Secret.
+
+    It names no server and is good for listening only, so that its key lets nobody join the zone.
+
+    Raises:
+        OperatorError: the authority's Secret is unusable.
+    """
+    parent, parent_key = _load(authority)
+    key = ec.generate_private_key(ec.SECP256R1())
+    names: list[x509.GeneralName] = [
+        x509.IPAddress(ipaddress.ip_address(host)) if is_address(host) else x509.DNSName(host)
+        for host in hosts
+    ]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:_COMMON_NAME_MAX])])
+    certificate = (
+        _builder(subject, parent.subject, key, API_DAYS, until=parent.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(is_authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(parent_key.public_key()),
+            critical=False,
+        )
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(parent_key, hashes.SHA256())
+    )
+    return {
+        naming.TLS_CERTIFICATE_KEY: certificate.public_bytes(serialization.Encoding.PEM),
+        naming.TLS_PRIVATE_KEY: _key_pem(key),
+        naming.AUTHORITY_KEY: trusted_pem(authority),
+    }
+
+
+def announce(authority: Mapping[str, bytes], zone_uuid: str) -> dict[str, bytes]:
+    """The values with another authority in them that is trusted, and issues nothing yet."""
+    coming = create_authority(zone_uuid)
+    return {
+        **_present(authority),
+        NEXT_CERTIFICATE: coming[AUTHORITY_CERTIFICATE],
+        NEXT_PRIVATE_KEY: coming[AUTHORITY_PRIVATE_KEY],
+    }
+
+
+def promote(authority: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The values after which the next authority issues; the one before stays trusted, keyless.
+
+    Raises:
+        OperatorError: there is no next one that can be used.
+    """
+    try:
+        coming = {
+            AUTHORITY_CERTIFICATE: authority[NEXT_CERTIFICATE],
+            AUTHORITY_PRIVATE_KEY: authority[NEXT_PRIVATE_KEY],
+        }
+    except KeyError as error:
+        raise OperatorError("there is no next authority") from error
+    _load(coming)
+    return {**coming, OLD_CERTIFICATE: authority[AUTHORITY_CERTIFICATE]}
+
+
+def retire(authority: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The values with the present authority alone."""
+    return _present(authority)
+
+
+def trusted_pem(authority: Mapping[str, bytes]) -> bytes:
+    """All authorities that are trusted, the one that issues first."""
+    names = (AUTHORITY_CERTIFICATE, NEXT_CERTIFICATE, OLD_CERTIFICATE)
+    return b"".join(authority[name] for name in names if name in authority)
+
+
+def _present(authority: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: authority[name] for name in (AUTHORITY_CERTIFICATE, AUTHORITY_PRIVATE_KEY)}
+
+
+def fingerprints(pem: bytes | None) -> tuple[str, ...]:
+    """SHA-256 of each certificate in a text; none when it cannot be read."""
+    try:
+        certificates = x509.load_pem_x509_certificates(pem or b"")
+    except ValueError:
+        return ()
+    return tuple(each.fingerprint(hashes.SHA256()).hex() for each in certificates)
+
+
 def fingerprint(authority: Mapping[str, bytes]) -> str | None:
     """What tells one authority from another; None when the values are no usable authority."""
     try:
@@ -104,14 +209,12 @@ def fingerprint(authority: Mapping[str, bytes]) -> str | None:
 def certificate_ends(
     authority: Mapping[str, bytes], peers: Mapping[str, bytes]
 ) -> dict[str, datetime]:
-    """When each server's certificate ends. One without its key, or of another authority, or
-    beside another ``ca.crt``, is no certificate.
+    """When each server's certificate ends. One without its key, or of another authority, is no
+    certificate.
     """
     try:
         parent, _ = _load(authority)
     except OperatorError:
-        return {}
-    if peers.get(naming.AUTHORITY_KEY) != authority.get(AUTHORITY_CERTIFICATE):
         return {}
     ends = {}
     for name, value in peers.items():

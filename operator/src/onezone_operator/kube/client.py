@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from onezone_operator.errors import (
     Conflict,
     Forbidden,
+    Gone,
     Invalid,
     KubeError,
     NotFound,
@@ -37,6 +38,7 @@ _ERRORS: dict[int, type[KubeError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    410: Gone,
     400: Invalid,
     422: Invalid,
 }
@@ -44,6 +46,11 @@ _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _LIST_LIMIT = 500
 """Objects of one zone never come near this; a larger answer is a wrong selector."""
+_OK, _GONE = 200, 410
+_WATCH_GRACE_SECONDS = 10.0
+"""A watch that stays silent so long after its end has lost its connection."""
+_EVENT_MAX = 4 * 1024 * 1024
+"""Bytes: etcd keeps no larger object than 1.5 MiB."""
 
 
 class KubeClient:
@@ -114,14 +121,77 @@ class KubeClient:
         items: list[Manifest] = answer.get("items") or []
         return items
 
-    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+    async def list_all(
+        self, kind: str, namespace: str | None, query: list[tuple[str, str]]
+    ) -> tuple[list[Manifest], str]:
+        """All objects that the query selects, as they are now, and the version of that list.
+
+        Not of a cache of the API server's: its answer is as new as anything written before.
+        """
+        items: list[Manifest] = []
+        page = [*query, ("limit", str(_LIST_LIMIT))]
+        while True:
+            answer = await self._call("GET", KINDS[kind].path(namespace), query=page)
+            items += answer.get("items") or []
+            metadata = answer.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion", "0"))
+            page = [*query, ("limit", str(_LIST_LIMIT)), ("continue", metadata["continue"])]
+
+    async def watch(
+        self,
+        kind: str,
+        namespace: str | None,
+        query: list[tuple[str, str]],
+        *,
+        version: str,
+        seconds: float,
+    ) -> AsyncIterator[Manifest]:
+        """Events after a version, with bookmarks; ends after about so many seconds.
+
+        Raises:
+            Gone: the version is too old: list again.
+            KubeError: it could not begin, or broke off.
+        """
+        path = KINDS[kind].path(namespace)
+        client = self._require()
+        request = await client.param_serialize(
+            "GET",
+            path,
+            query_params=[
+                *query,
+                ("watch", "true"),
+                ("allowWatchBookmarks", "true"),
+                ("resourceVersion", version),
+                ("timeoutSeconds", str(max(1, int(seconds)))),
+            ],
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        timeout = aiohttp.ClientTimeout(connect=3.0, sock_read=seconds + _WATCH_GRACE_SECONDS)
+        started, status = time.monotonic(), "unavailable"
+        try:
+            response = await client.call_api(*request, _request_timeout=timeout)
+            status = str(response.status)
+            self._note_call("WATCH", _resource(path), status, time.monotonic() - started)
+            if response.status != _OK:
+                text = (await response.read())[:300].decode(errors="replace")  # type: ignore[no-untyped-call]
+                raise _ERRORS.get(response.status, Unavailable)(f"watch {path}: {text}")
+            async for line in _lines(response.response.content):
+                yield _event(line, path)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if status == "unavailable":
+                self._note_call("WATCH", _resource(path), status, time.monotonic() - started)
+            raise Unavailable(f"watch {path}: {type(error).__name__} {error}".rstrip()) from error
+
+    async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
         """See ``KubeApi``."""
         metadata = manifest["metadata"]
         return await self._call(
             "PATCH",
             KINDS[manifest["kind"]].path(metadata["namespace"], metadata["name"]),
             body=manifest,
-            query=[("fieldManager", manager), ("force", "true")],
+            query=[("fieldManager", manager), ("force", str(force).lower())],
             content_type=_APPLY_PATCH,
         )
 
@@ -195,6 +265,31 @@ class KubeClient:
             text = answer.get("message") or response.reason
             raise _ERRORS.get(response.status, Unavailable)(f"{verb} {path}: {text}")
         return answer
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: a Secret's or a ConfigMap's is longer than aiohttp allows by itself."""
+    pending = bytearray()
+    async for chunk in content.iter_any():
+        pending += chunk
+        if b"\n" not in chunk:
+            if len(pending) > _EVENT_MAX:
+                raise Unavailable(f"an event of more than {_EVENT_MAX} bytes")
+            continue
+        *whole, rest = bytes(pending).split(b"\n")
+        pending = bytearray(rest)
+        for line in whole:
+            if line:
+                yield line
+
+
+def _event(line: bytes, path: str) -> Manifest:
+    event = _decode(line)
+    if event.get("type") == "ERROR":
+        status = event.get("object") or {}
+        kind = Gone if status.get("code") == _GONE else Unavailable
+        raise kind(f"watch {path}: {status.get('message', '')}")
+    return event
 
 
 def _resource(path: str) -> str:

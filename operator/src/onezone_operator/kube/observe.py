@@ -18,12 +18,16 @@ from pydantic import ValidationError
 
 from onezone_operator import naming
 from onezone_operator.errors import NotFound
-from onezone_operator.kube.authority import certificate_ends, fingerprint
+from onezone_operator.kube.authority import certificate_ends
+from onezone_operator.kube.certificates import (
+    parse_api_certificate,
+    parse_authority,
+    parse_peers,
+)
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import (
     Manifest,
     ObjectKey,
-    ObservedAuthority,
     ObservedPod,
     ObservedRoute,
     ObservedStatefulSet,
@@ -32,6 +36,7 @@ from onezone_operator.models.observed import (
 )
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonetask import OneZoneTask
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["Credentials", "Observation", "observe_kubernetes", "read_zone"]
 
@@ -40,9 +45,15 @@ _WAITING_IS_NORMAL = frozenset({"ContainerCreating", "PodInitializing"})
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """oneadmin's name and password; never printed."""
+    """What a call of a server needs; never printed.
+
+    Attributes:
+        session: oneadmin's name and password.
+        authority: PEM of what https servers' certificates are held against; empty for http.
+    """
 
     session: str
+    authority: str = ""
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -83,14 +94,25 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
     objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
     authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
     peers_secret = objects.get(("Secret", naming.peers_secret_name(zone.name)))
-    credentials = _credentials(objects.get(("Secret", _auth_name(zone))))
+    tls_secret = objects.get(("Secret", api_secret_name(zone))) if zone.spec.tls.enabled else None
+    credentials = _credentials(objects.get(("Secret", _auth_name(zone))), tls_secret)
     statefulset = objects.get(("StatefulSet", zone.name))
     route = objects.get(("EndpointSlice", naming.leader_slice_name(zone.name)))
     observed = ObservedZone(
         objects={key: _without_data(value) for key, value in objects.items()},
-        authority=_authority(authority_secret),
+        authority=None
+        if authority_secret is None
+        else parse_authority(secret_data(authority_secret), _annotations(authority_secret)),
         has_credentials=credentials is not None,
         certificates=certificate_ends(secret_data(authority_secret), secret_data(peers_secret)),
+        peers=parse_peers(secret_data(peers_secret)),
+        api_certificate=parse_api_certificate(
+            api_secret_name(zone),
+            None if tls_secret is None else secret_data(tls_secret),
+            secret_data(authority_secret),
+        )
+        if zone.spec.tls.enabled
+        else None,
         statefulset=None if statefulset is None else _statefulset(statefulset),
         pods=tuple(_pod(each) for each in sorted(pods, key=_name)),
         volumes=tuple(_volume(each) for each in sorted(volumes, key=_name)),
@@ -147,7 +169,11 @@ def _zone_of(live: Manifest) -> str:
 
 def _object_keys(zone: OneZone) -> list[ObjectKey]:
     name = zone.name
+    tls = [("Secret", api_secret_name(zone))] if zone.spec.tls.enabled else []
+    if zone.spec.tls.issuer_ref is not None:
+        tls.append((naming.CERTIFICATE_KIND, naming.tls_secret_name(name)))
     return [
+        *tls,
         ("Secret", naming.authority_secret_name(name)),
         ("Secret", naming.peers_secret_name(name)),
         ("Secret", _auth_name(zone)),
@@ -169,21 +195,11 @@ def _auth_name(zone: OneZone) -> str:
     return reference.name if reference is not None else naming.auth_secret_name(zone.name)
 
 
-def _credentials(secret: Manifest | None) -> Credentials | None:
+def _credentials(secret: Manifest | None, tls_secret: Manifest | None) -> Credentials | None:
+    authority = secret_data(tls_secret).get(naming.AUTHORITY_KEY, b"").decode(errors="replace")
     text = secret_data(secret).get(naming.AUTH_KEY, b"").decode(errors="replace").strip()
     user, separator, password = text.partition(":")
-    return Credentials(text) if separator and user and password else None
-
-
-def _authority(secret: Manifest | None) -> ObservedAuthority | None:
-    if secret is None:
-        return None
-    annotations = _annotations(secret)
-    return ObservedAuthority(
-        zone_uuid=annotations.get(naming.UUID_ANNOTATION),
-        bootstrapped=annotations.get(naming.BOOTSTRAPPED_ANNOTATION) == "true",
-        fingerprint=fingerprint(secret_data(secret)),
-    )
+    return Credentials(text, authority) if separator and user and password else None
 
 
 def _statefulset(live: Manifest) -> ObservedStatefulSet:

@@ -18,19 +18,24 @@ class Resource:
     api_version: str
     plural: str
 
-    def path(self, namespace: str, name: str | None = None, subresource: str | None = None) -> str:
-        """URL path of the collection, an object or its subresource."""
+    def path(
+        self, namespace: str | None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """URL path of the collection (of all namespaces if None), an object or its subresource."""
         root = "/api" if "/" not in self.api_version else "/apis"
-        parts = [root, self.api_version, "namespaces", namespace, self.plural]
+        place = [] if namespace is None else ["namespaces", namespace]
+        parts = [root, self.api_version, *place, self.plural]
         return "/".join([*parts, *(part for part in (name, subresource) if part)])
 
 
 KINDS = {
     naming.KIND: Resource(naming.API_VERSION, naming.PLURAL),
+    naming.CERTIFICATE_KIND: Resource(naming.CERTIFICATE_API_VERSION, "certificates"),
     naming.TASK_KIND: Resource(naming.API_VERSION, naming.TASK_PLURAL),
     "ConfigMap": Resource("v1", "configmaps"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
     "Event": Resource("v1", "events"),
+    "Lease": Resource("coordination.k8s.io/v1", "leases"),
     "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
     "Pod": Resource("v1", "pods"),
     "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets"),
@@ -54,8 +59,10 @@ class KubeApi(Protocol):
         """Objects with these labels; an empty selector is all of the namespace."""
         ...
 
-    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
-        """Server-side apply; fields that others own are taken over."""
+    async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
+        """Server-side apply; fields that others own are taken over, without ``force`` they are a
+        ``Conflict``.
+        """
         ...
 
     async def create(self, manifest: Manifest, *, manager: str) -> Manifest:

@@ -17,12 +17,15 @@ __all__ = [
     "Manifest",
     "Member",
     "ObjectKey",
+    "ObservedApiCertificate",
     "ObservedAuthority",
+    "ObservedPeers",
     "ObservedPod",
     "ObservedRoute",
     "ObservedStatefulSet",
     "ObservedVolume",
     "ObservedZone",
+    "ReportedCertificate",
     "ServerReport",
 ]
 
@@ -51,6 +54,17 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedCertificate:
+    """What a server tells of one of its certificates; SHA-256 of each."""
+
+    fingerprint: str
+    authorities: frozenset[str] = frozenset()
+    """Those that it trusts."""
+    is_refused: bool = False
+    """Its files hold another one, which cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerReport:
     """What one server said of itself at ``/status``."""
 
@@ -71,6 +85,8 @@ class ServerReport:
     """The last entry of its log: by these Raft tells whose log is longer."""
     database: str = ""
     """ok, or why the server takes no part; empty where it does not tell."""
+    certificates: Mapping[str, ReportedCertificate] = field(default_factory=dict)
+    """By port, peer and api; empty where it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +135,48 @@ class ObservedAuthority:
     bootstrapped: bool
     fingerprint: str | None
     """None when the Secret holds no usable authority."""
+    not_after: datetime | None = None
+    next: str | None = None
+    """Fingerprint of the authority that is to come, trusted already."""
+    announced: datetime | None = None
+    """Since when the next one is trusted."""
+    old: str | None = None
+    """Fingerprint of the authority before, trusted still."""
+    is_rotation_wanted: bool = False
+    """A user asks for another authority."""
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Fingerprints of all that are trusted."""
+        return tuple(each for each in (self.fingerprint, self.next, self.old) if each)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPeers:
+    """The Secret with the servers' certificates."""
+
+    trusted: tuple[str, ...] = ()
+    """Fingerprints of the authorities in it."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of the certificates in it, by server."""
+    servers: frozenset[str] = frozenset()
+    """Whoever has anything in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedApiCertificate:
+    """The API's certificate, whoever issued it."""
+
+    problem: str = ""
+    """Why it cannot be used; the rest is empty then."""
+    fingerprint: str = ""
+    not_after: datetime | None = None
+    names: frozenset[str] = frozenset()
+    """DNS names and addresses."""
+    trusted: tuple[str, ...] = ()
+    """Fingerprints of the authorities beside it."""
+    is_of_authority: bool = False
+    """Whether the zone's present authority issued it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +195,8 @@ class ObservedZone:
     Attributes:
         objects: the zone's objects as they are, by kind and name; absent ones are absent.
         certificates: end of validity by server, of those that the present authority issued.
+        peers: the Secret that these are in.
+        api_certificate: of the API's port; None where that speaks http.
         reports: by server name; a server that did not answer is absent.
         contested: objects that someone else keeps changing back; left alone for a while.
         has_credentials: whether the Secret with oneadmin's credentials can be used.
@@ -147,6 +207,8 @@ class ObservedZone:
     authority: ObservedAuthority | None = None
     has_credentials: bool = False
     certificates: Mapping[str, datetime] = field(default_factory=dict)
+    peers: ObservedPeers = field(default_factory=ObservedPeers)
+    api_certificate: ObservedApiCertificate | None = None
     statefulset: ObservedStatefulSet | None = None
     pods: tuple[ObservedPod, ...] = ()
     volumes: tuple[ObservedVolume, ...] = ()

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from onezone_operator.models.quantity import Quantity
 
 __all__ = [
+    "CertificateStatus",
     "Condition",
     "DiagnosisStatus",
     "Endpoint",
@@ -29,6 +30,7 @@ __all__ = [
     "Scheduling",
     "ServerStatus",
     "Storage",
+    "Tls",
     "UpdateStrategy",
 ]
 
@@ -43,6 +45,7 @@ def _map_list(key: str) -> dict[str, Any]:
 
 _ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 Name = Annotated[str, Field(max_length=253)]
+HostName = Annotated[str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Text = Annotated[str, Field(max_length=1024)]
 StringMap = dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]]
 
@@ -254,6 +257,69 @@ class SecretReference(_Model):
     """Name of the Secret."""
 
 
+class IssuerReference(_Model):
+    """An issuer of cert-manager."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the issuer."""
+
+    kind: Literal["Issuer", "ClusterIssuer"] = "Issuer"
+    """Issuer, in the OneZone's namespace, or ClusterIssuer."""
+
+
+class Tls(_Model):
+    """https for clients. Servers always speak TLS with each other."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_rules(
+            (
+                "!has(self.secretRef) || !has(self.issuerRef)",
+                "give the certificate's source once: tls.secretRef or tls.issuerRef",
+            ),
+            (
+                "self.enabled || (!has(self.secretRef) && !has(self.issuerRef))",
+                "tls.secretRef and tls.issuerRef need tls.enabled",
+            ),
+        )
+    )
+
+    enabled: bool = False
+    """XML-RPC is https, and nothing else. It cannot be changed once the zone exists: its servers
+    are registered with their URLs."""
+
+    secret_ref: SecretReference | None = None
+    """Secret with tls.crt, tls.key and ca.crt that somebody else makes and renews. Absent, and
+    without issuerRef: the zone's own authority issues the certificate."""
+
+    issuer_ref: IssuerReference | None = None
+    """Issuer of cert-manager that the certificate is asked of."""
+
+    dns_names: Annotated[list[HostName], Field(max_length=32, json_schema_extra=_ATOMIC)] = Field(
+        default_factory=list
+    )
+    """Names in clients' URLs, beside those of the Services and servers."""
+
+    ip_addresses: Annotated[
+        list[Annotated[str, Field(max_length=45, pattern="^[0-9a-fA-F.:]+$")]],
+        Field(max_length=16, json_schema_extra=_ATOMIC),
+    ] = Field(default_factory=list)
+    """Addresses in clients' URLs, beside those of endpoint and of the load balancer."""
+
+    authority_overlap_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 3600
+    """When the zone's own authority is replaced: seconds for clients to learn the new one, before
+    certificates of it are shown."""
+
+    @property
+    def scheme(self) -> str:
+        """What the URLs of the zone begin with."""
+        return "https" if self.enabled else "http"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the zone's own authority issues the API's certificate."""
+        return self.enabled and self.secret_ref is None and self.issuer_ref is None
+
+
 class MaintenanceWindow(_Model):
     """A time in which running servers may be replaced."""
 
@@ -294,6 +360,13 @@ class OneZoneSpec(_Model):
                     "no more failures than one server less; set allowEven to have it all the same"
                 ),
             ),
+            (
+                "self.tls.enabled == oldSelf.tls.enabled",
+                (
+                    "tls.enabled cannot be changed once the zone exists: "
+                    "its servers are registered with http or https URLs"
+                ),
+            ),
         )
     )
 
@@ -325,6 +398,9 @@ class OneZoneSpec(_Model):
 
     endpoint: Endpoint = Field(default_factory=Endpoint)
     """The Service that leads to the leader."""
+
+    tls: Tls = Field(default_factory=Tls)
+    """https for clients."""
 
     resources: Resources = Field(default_factory=Resources)
     """What a server requests and may use."""
@@ -417,6 +493,15 @@ class PlanStatus(_Model):
     """What must happen before the operator goes on, in one word; absent when it does not wait."""
 
 
+class CertificateStatus(_Model):
+    """A certificate that the zone lives by."""
+
+    name: Annotated[str, Field(max_length=64)]
+    """authority, peers (of the servers' certificates the first that ends), or api."""
+    not_after: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When it ends."""
+
+
 class PastStep(_Model):
     """A step that the operator took."""
 
@@ -461,11 +546,15 @@ class OneZoneStatus(_Model):
         default_factory=list
     )
     """The last twenty steps that changed something, the latest last."""
+    certificates: Annotated[list[CertificateStatus], Field(json_schema_extra=_map_list("name"))] = (
+        Field(default_factory=list)
+    )
+    """When the zone's certificates end."""
     conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(
         default_factory=list
     )
     """Ready, Quorate, LeaderElected, RoutingInSync, AllServersReady, Progressing, Degraded,
-    ConfigInSync, BackupReady, Paused and Hibernated."""
+    ConfigInSync, CertificatesReady, BackupReady, Paused and Hibernated."""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of one type, None before it was first written."""

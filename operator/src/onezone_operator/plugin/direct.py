@@ -39,7 +39,9 @@ async def hand_over(kube: KubeReader, facts: Facts, server: str | None) -> str:
         _ZONE_ID,
         BEST_SERVER if server is None else ids[server],
     )
-    answer = await kube.call_server(zone.namespace, diagnosis.leader.name, body)
+    answer = await kube.call_server(
+        zone.namespace, diagnosis.leader.name, body, scheme=zone.spec.tls.scheme
+    )
     names = {number: name for name, number in ids.items()}
     return names.get(decode_answer(answer), "another server")
 

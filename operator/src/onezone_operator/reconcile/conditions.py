@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.certificates import certificate_trouble
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.fencing import fenced_servers
 from onezone_operator.reconcile.hibernation import is_asleep
@@ -35,6 +37,7 @@ CONDITIONS = (
     "Progressing",
     "Degraded",
     "ConfigInSync",
+    "CertificatesReady",
     "BackupReady",
     "Paused",
     "Hibernated",
@@ -55,7 +58,7 @@ class Verdict:
 
 
 def judge(
-    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step, now: datetime
 ) -> dict[str, Verdict]:
     """All conditions, in the order in which they are shown."""
     quorate = _quorate(zone, observed, diagnosis)
@@ -69,6 +72,7 @@ def judge(
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
         "ConfigInSync": _config_in_sync(zone, observed),
+        "CertificatesReady": _certificates_ready(observed, now),
         "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
@@ -181,6 +185,15 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
         reason = "ServersFenced" if fenced_servers(observed).issuperset(away) else "ServersNotReady"
         return Verdict("True", reason, f"Not healthy: {', '.join(away)}")
     return Verdict("False", "Healthy")
+
+
+def _certificates_ready(observed: ObservedZone, now: datetime) -> Verdict:
+    if observed.authority is None or observed.authority.fingerprint is None:
+        return Verdict("Unknown", "NotCreated", "There is no authority yet")
+    trouble = certificate_trouble(observed, now)
+    if trouble is not None:
+        return Verdict("False", *trouble)
+    return Verdict("True", "AllValid", "All certificates are valid for more than a week")
 
 
 def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:

@@ -15,6 +15,7 @@ from onezone_operator import naming
 from onezone_operator.models.observed import (
     Manifest,
     Member,
+    ObservedApiCertificate,
     ObservedAuthority,
     ObservedPod,
     ObservedRoute,
@@ -26,21 +27,26 @@ from onezone_operator.models.observed import (
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.plan import plan
 from onezone_operator.reconcile.steps import (
+    AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
     CreateCredentials,
     DeleteTask,
     DeleteVolume,
+    DropCertificates,
     FenceServer,
     HandOver,
+    IssueApiCertificate,
     IssueCertificates,
     Nothing,
+    PromoteAuthority,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
     ReplacePod,
     ReportTask,
+    RetireAuthority,
     SetCredentialsOwner,
     SetReplicas,
     Step,
@@ -91,8 +97,15 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
         case CreateCredentials(owned=owned) | SetCredentialsOwner(owned=owned):
             return _with_credentials(zone, observed, owned=owned)
         case IssueCertificates(servers=servers):
-            ends = dict.fromkeys(servers, now + _CERTIFICATE)
-            return replace(observed, certificates={**observed.certificates, **ends})
+            return _with_certificates(observed, servers, now)
+        case DropCertificates(servers=servers):
+            rest = observed.peers.servers - set(servers)
+            return replace(observed, peers=replace(observed.peers, servers=rest))
+        case IssueApiCertificate(hosts=hosts):
+            return _with_api_certificate(observed, hosts, now)
+        case AnnounceAuthority() | PromoteAuthority() | RetireAuthority():
+            # What follows takes the servers' time.
+            return None
         case ApplyObjects(manifests=manifests):
             for manifest in manifests:
                 observed = _with_object(observed, manifest, now)
@@ -125,6 +138,33 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
             return _with_seed(zone, observed)
         case Wait():
             return None
+
+
+def _with_certificates(
+    observed: ObservedZone, servers: tuple[str, ...], now: datetime
+) -> ObservedZone:
+    assert observed.authority is not None
+    ends = dict.fromkeys(servers, now + _CERTIFICATE)
+    peers = replace(
+        observed.peers,
+        trusted=observed.authority.trusted,
+        servers=observed.peers.servers | set(servers),
+    )
+    return replace(observed, certificates={**observed.certificates, **ends}, peers=peers)
+
+
+def _with_api_certificate(
+    observed: ObservedZone, hosts: tuple[str, ...], now: datetime
+) -> ObservedZone:
+    assert observed.authority is not None
+    certificate = ObservedApiCertificate(
+        fingerprint=_NEW,
+        not_after=now + _CERTIFICATE,
+        names=frozenset(hosts),
+        trusted=observed.authority.trusted,
+        is_of_authority=True,
+    )
+    return replace(observed, api_certificate=certificate)
 
 
 def _with_credentials(zone: OneZone, observed: ObservedZone, *, owned: bool) -> ObservedZone:
@@ -265,7 +305,8 @@ def _with_seed(zone: OneZone, observed: ObservedZone) -> ObservedZone:
     """The first server has made the database and leads alone."""
     assert observed.authority is not None
     name = naming.server_name(zone.name, 0)
-    endpoint = naming.server_endpoint(zone.name, zone.namespace, name)
+    scheme = zone.spec.tls.scheme
+    endpoint = naming.server_endpoint(zone.name, zone.namespace, name, scheme=scheme)
     report = ServerReport(
         name=name,
         zone_uuid=observed.authority.zone_uuid or "",

@@ -189,7 +189,7 @@ def build_registration(zone: OneZone, diagnosis: Diagnosis, ordinal: int) -> Reg
     name = naming.server_name(zone.name, ordinal)
     return RegisterMember(
         name,
-        naming.server_endpoint(zone.name, zone.namespace, name),
+        naming.server_endpoint(zone.name, zone.namespace, name, scheme=zone.spec.tls.scheme),
         naming.server_peer(zone.name, zone.namespace, name),
         diagnosis.leader.name,
     )

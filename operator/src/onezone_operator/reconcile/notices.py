@@ -8,14 +8,17 @@ from typing import Literal
 from onezone_operator.models.onezone import OneZoneStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.reconcile.steps import (
+    AnnounceAuthority,
     DeleteVolume,
     FenceServer,
+    PromoteAuthority,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
     ReplacePod,
     ReportTask,
+    RetireAuthority,
     SetReplicas,
     Step,
     describe,
@@ -23,7 +26,7 @@ from onezone_operator.reconcile.steps import (
 
 __all__ = ["Notice", "notice_of_step", "notices_of_change"]
 
-_GOOD_WHEN_TRUE = ("Ready", "Quorate", "AllServersReady", "ConfigInSync")
+_GOOD_WHEN_TRUE = ("Ready", "Quorate", "AllServersReady", "ConfigInSync", "CertificatesReady")
 _BAD_WHEN_TRUE = ("Degraded",)
 
 
@@ -47,6 +50,8 @@ def notice_of_step(step: Step) -> Notice | None:
             return Notice("Normal", "ServerRemoved", describe(step))
         case SetReplicas():
             return Notice("Normal", "PodsResized", describe(step))
+        case AnnounceAuthority() | PromoteAuthority() | RetireAuthority():
+            return Notice("Normal", "AuthorityChanges", describe(step))
         case ReplacePod():
             return Notice("Normal", "PodReplaced", describe(step))
         case FenceServer():

@@ -12,6 +12,11 @@ from datetime import datetime
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.certificates import (
+    plan_certificate_request,
+    plan_rotation,
+    plan_spare_certificates,
+)
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.fencing import explain_fences, fenced_servers, plan_fence
 from onezone_operator.reconcile.founding import keeps_volumes, plan_founding, plan_previews
@@ -39,6 +44,7 @@ from onezone_operator.reconcile.upgrade import find_blocked, hold_image
 from onezone_operator.resources.children import Shape, build_children
 from onezone_operator.resources.drift import find_drift
 from onezone_operator.resources.metadata import is_foreign
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["plan"]
 
@@ -96,6 +102,7 @@ def plan(
         or plan_task(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
         or plan_rollout(zone, observed, diagnosis, now)
+        or _plan_certificates(zone, observed, diagnosis, now)
         or _plan_steady(zone, observed, diagnosis)
     )
 
@@ -116,8 +123,7 @@ def _plan_objects(
     address_type: str,
 ) -> Step | None:
     """Secrets first, then all other objects: each is what its builder says, or is written."""
-    pods = observed.statefulset.replicas if observed.statefulset is not None else 0
-    servers = max(zone.spec.replicas, pods, known_size(zone, diagnosis))
+    servers = _servers(zone, observed, diagnosis)
     secrets = plan_secrets(zone, observed, servers=servers, now=now)
     if secrets is not None:
         return secrets
@@ -129,6 +135,25 @@ def _plan_objects(
             differing.append(manifest)
             reasons.append(f"{kind}/{name}: {drift[0]}")
     return ApplyObjects(tuple(differing), tuple(reasons)) if differing else None
+
+
+def _servers(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> int:
+    """How many servers need a certificate: those that are, and those that shall be."""
+    pods = observed.statefulset.replicas if observed.statefulset is not None else 0
+    return max(zone.spec.replicas, pods, known_size(zone, diagnosis))
+
+
+def _plan_certificates(
+    zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, now: datetime
+) -> Step | None:
+    """What has time: the zone serves, and all its servers are there."""
+    if any(member.name not in diagnosis.healthy for member in diagnosis.members):
+        return None
+    return (
+        plan_spare_certificates(zone, observed, servers=_servers(zone, observed, diagnosis))
+        or plan_certificate_request(zone, observed)
+        or plan_rotation(zone, observed, diagnosis, now)
+    )
 
 
 def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_type: str) -> Shape:
@@ -159,8 +184,7 @@ def _founding(zone: OneZone, observed: ObservedZone) -> str:
 
 def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
     for (kind, name), live in observed.objects.items():
-        reference = zone.spec.credentials_secret_ref
-        if reference is not None and (kind, name) == ("Secret", reference.name):
+        if (kind, name) in _provided(zone):
             continue
         if not is_foreign(zone, live):
             continue
@@ -173,6 +197,16 @@ def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:
             is_trouble=True,
         )
     return None
+
+
+def _provided(zone: OneZone) -> set[tuple[str, str]]:
+    """Secrets that somebody else makes."""
+    provided = set()
+    if zone.spec.credentials_secret_ref is not None:
+        provided.add(("Secret", zone.spec.credentials_secret_ref.name))
+    if zone.spec.tls.enabled and not zone.spec.tls.is_own:
+        provided.add(("Secret", api_secret_name(zone)))
+    return provided
 
 
 def _plan_without_quorum(

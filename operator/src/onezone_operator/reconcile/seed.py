@@ -7,15 +7,18 @@ volume; as long as one of them remains, no server may make a database again.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.certificates import (
+    plan_api_certificate,
+    plan_peers_certificates,
+)
 from onezone_operator.reconcile.steps import (
     CreateAuthority,
     CreateCredentials,
-    IssueCertificates,
     RecordBootstrap,
     SetCredentialsOwner,
     SetReplicas,
@@ -32,9 +35,6 @@ __all__ = [
     "plan_secrets",
     "zone_uuid",
 ]
-
-RENEW_BEFORE = timedelta(days=90)
-"""A certificate is renewed this long before it ends: servers read it when they start."""
 
 
 def zone_uuid(zone: OneZone, observed: ObservedZone) -> str | None:
@@ -93,11 +93,9 @@ def plan_secrets(
     credentials = _plan_credentials(zone, observed)
     if credentials is not None:
         return credentials
-    wanted = [naming.server_name(zone.name, ordinal) for ordinal in range(servers)]
-    missing = tuple(
-        name for name in wanted if observed.certificates.get(name, now) - RENEW_BEFORE <= now
-    )
-    return IssueCertificates(missing) if missing else None
+    return plan_peers_certificates(
+        zone, observed, servers=servers, now=now
+    ) or plan_api_certificate(zone, observed, now)
 
 
 def plan_record(zone: OneZone, observed: ObservedZone) -> Step | None:

@@ -20,6 +20,7 @@ from onezone_operator.models.onezone import (
     PlanStatus,
     ServerStatus,
 )
+from onezone_operator.reconcile.certificates import certificate_ends
 from onezone_operator.reconcile.conditions import Verdict, judge
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.quorum import CONTACT_SECONDS, Diagnosis, diagnose
@@ -49,7 +50,7 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
     members = [server for server in servers if server.id is not None]
     ready = sum(server.ready for server in members)
     leader = diagnosis.leader
-    verdicts = judge(zone, observed, diagnosis, step)
+    verdicts = judge(zone, observed, diagnosis, step, now)
     finding = explain(zone, observed, diagnosis)
     planned = PlanStatus(
         step=type(step).__name__, message=describe(step), waiting_for=awaited(step)
@@ -68,6 +69,7 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
         diagnosis=DiagnosisStatus(health=str(finding.health), message=finding.message),
         plan=planned,
         history=_history(zone.status, planned, now) if is_change(step) else zone.status.history,
+        certificates=certificate_ends(observed),
         conditions=[_condition(zone, kind, verdict, now) for kind, verdict in verdicts.items()],
     )
 
@@ -177,6 +179,6 @@ def _endpoint(zone: OneZone, observed: ObservedZone) -> str:
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
     host = ingress[0].get("ip") or ingress[0].get("hostname")
     if host is None:
-        return naming.zone_endpoint(zone.name, zone.namespace)
+        return naming.zone_endpoint(zone.name, zone.namespace, scheme=zone.spec.tls.scheme)
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{naming.API_PORT}/RPC2"
+    return f"{zone.spec.tls.scheme}://{host}:{naming.API_PORT}/RPC2"

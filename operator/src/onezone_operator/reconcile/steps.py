@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
+    "AnnounceAuthority",
     "ApplyObjects",
     "CreateAuthority",
     "CreateCredentials",
     "DeleteTask",
     "DeleteVolume",
+    "DropCertificates",
     "FenceServer",
     "HandOver",
+    "IssueApiCertificate",
     "IssueCertificates",
     "Nothing",
+    "PromoteAuthority",
     "RecordBootstrap",
     "RegisterMember",
     "RemoveMember",
     "RepairRoute",
     "ReplacePod",
     "ReportTask",
+    "RetireAuthority",
     "SetCredentialsOwner",
     "SetReplicas",
     "Step",
@@ -62,6 +68,47 @@ class IssueCertificates:
     """Issue peers' certificates for these servers, and leave valid ones alone."""
 
     servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropCertificates:
+    """Take the certificates of servers that are no more out of the Secret."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueApiCertificate:
+    """Issue the certificate of the API's port, for these names and addresses."""
+
+    hosts: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceAuthority:
+    """Make the zone's next authority, which is trusted from now on and issues nothing yet."""
+
+    fingerprint: str
+    """Of the present one."""
+    now: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteAuthority:
+    """Let the next authority issue; the one before is trusted still."""
+
+    fingerprint: str
+    """Of the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetireAuthority:
+    """Trust the authority before no more."""
+
+    fingerprint: str
+    """Of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +253,11 @@ Step = (
     | CreateCredentials
     | SetCredentialsOwner
     | IssueCertificates
+    | DropCertificates
+    | IssueApiCertificate
+    | AnnounceAuthority
+    | PromoteAuthority
+    | RetireAuthority
     | ApplyObjects
     | RecordBootstrap
     | RegisterMember
@@ -258,7 +310,19 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             fate = "go with the OneZone" if owned else "stay with the volumes"
             return f"Letting the credentials {fate}"
         case IssueCertificates(servers=servers):
+            if not servers:
+                return "Writing which authorities the servers trust"
             return f"Issuing certificates for {', '.join(servers)}"
+        case DropCertificates(servers=servers):
+            return f"Removing the certificates of {', '.join(servers)}"
+        case IssueApiCertificate(reason=reason):
+            return f"Issuing the API's certificate: {reason}"
+        case AnnounceAuthority(reason=reason):
+            return f"Making the zone's next authority: {reason}"
+        case PromoteAuthority():
+            return "Letting the zone's next authority issue certificates"
+        case RetireAuthority():
+            return "Trusting the zone's authority before no more"
         case ApplyObjects(manifests=manifests):
             names = [f"{each['kind']}/{each['metadata']['name']}" for each in manifests]
             return f"Writing {', '.join(names)}"

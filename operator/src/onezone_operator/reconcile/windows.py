@@ -14,21 +14,26 @@ from cronsim import CronSim, CronSimError
 
 from onezone_operator.models.onezone import MaintenanceWindow
 from onezone_operator.reconcile.steps import (
+    AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
     CreateCredentials,
     DeleteTask,
     DeleteVolume,
+    DropCertificates,
     FenceServer,
     HandOver,
+    IssueApiCertificate,
     IssueCertificates,
     Nothing,
+    PromoteAuthority,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
     ReplacePod,
     ReportTask,
+    RetireAuthority,
     SetCredentialsOwner,
     SetReplicas,
     Step,
@@ -46,6 +51,12 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     CreateCredentials: False,
     SetCredentialsOwner: False,
     IssueCertificates: False,
+    DropCertificates: False,
+    IssueApiCertificate: False,
+    # Servers take certificates while they run, and those that end do not wait.
+    AnnounceAuthority: False,
+    PromoteAuthority: False,
+    RetireAuthority: False,
     ApplyObjects: False,
     RecordBootstrap: False,
     # The number of servers was asked for now, by a user or an autoscaler, and disturbs no other.
@@ -53,7 +64,7 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     RemoveMember: False,
     SetReplicas: False,
     FenceServer: False,
-    # Tasks, which a user made for now.
+    # Asked for now, by a task.
     HandOver: False,
     DeleteVolume: False,
     ReportTask: False,

@@ -36,9 +36,22 @@ RAFT = [
 ]
 PEER = [ LISTEN_ADDRESS = "0.0.0.0", PORT = {naming.PEER_PORT}, DIRECTORY = "/etc/one/peers" ]
 ADMIN = [ LISTEN_ADDRESS = "0.0.0.0", PORT = {naming.ADMIN_PORT} ]
+{_api_tls(zone)}\
 RAFT_LEADER_HOOK = [ COMMAND = "kubernetes", ARGUMENTS = "leader {route} {naming.API_PORT}" ]
 RAFT_FOLLOWER_HOOK = [ COMMAND = "kubernetes", ARGUMENTS = "follower {route} {naming.API_PORT}" ]
 """
+
+
+def _api_tls(zone: OneZone) -> str:
+    if not zone.spec.tls.enabled:
+        return ""
+    names = {
+        "CERTIFICATE": naming.TLS_CERTIFICATE_KEY,
+        "KEY": naming.TLS_PRIVATE_KEY,
+        "CA": naming.AUTHORITY_KEY,
+    }
+    items = [f'{item} = "{naming.TLS_DIRECTORY}/{name}"' for item, name in names.items()]
+    return f"API_TLS = [ {', '.join(items)} ]\n"
 
 
 def config_digest(zone: OneZone) -> str:

@@ -8,6 +8,7 @@ from onezone_operator import naming
 from onezone_operator.models.onezone import Amounts, OneZone
 from onezone_operator.resources.configuration import config_digest
 from onezone_operator.resources.services import service_account_name
+from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["build_pod_template"]
 
@@ -16,6 +17,9 @@ USER_ID = 10001
 
 GRACE_SECONDS = 30
 """A leader hands over when it is asked to stop; this is far more than it needs."""
+
+ROUTE_SECONDS = 2
+"""kube-proxy takes in a change of routes within one second, and needs a moment to write it."""
 
 TOKEN_SECONDS = 3600
 """Life of the hook's token, renewed by the kubelet long before."""
@@ -105,6 +109,7 @@ def _container(zone: OneZone) -> dict[str, Any]:
         "securityContext": _confined(),
         "volumeMounts": [
             *_mounts(),
+            *_tls_mounts(zone),
             {
                 "name": "token",
                 "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
@@ -162,6 +167,7 @@ def _key(zone: OneZone, key: str) -> dict[str, Any]:
 def _environment(zone: OneZone) -> list[dict[str, Any]]:
     # The kubelet resolves $(VARIABLE) only of variables that stand above.
     server = "$(ONED_POD_NAME)"
+    scheme = zone.spec.tls.scheme
     return [
         _field("ONED_POD_NAME", "metadata.name"),
         _field("ONED_POD_IP", "status.podIP"),
@@ -170,19 +176,23 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
         {"name": "ONED_SERVER_NAME", "value": server},
         {
             "name": "ONED_SERVER_ENDPOINT",
-            "value": naming.server_endpoint(zone.name, zone.namespace, server),
+            "value": naming.server_endpoint(zone.name, zone.namespace, server, scheme=scheme),
         },
         {
             "name": "ONED_SERVER_PEER",
             "value": naming.server_peer(zone.name, zone.namespace, server),
         },
-        {"name": "ONED_ZONE_ENDPOINT", "value": naming.zone_endpoint(zone.name, zone.namespace)},
+        {
+            "name": "ONED_ZONE_ENDPOINT",
+            "value": naming.zone_endpoint(zone.name, zone.namespace, scheme=scheme),
+        },
         {
             "name": "ONED_BOOTSTRAP",
             "valueFrom": _key(zone, naming.BOOTSTRAP_KEY),
         },
         {"name": "ONED_VAR", "value": "/var/lib/one"},
         {"name": "ONED_FENCE_FILE", "value": "/etc/one/pod/fenced"},
+        {"name": "ONED_ROUTE_SECONDS", "value": str(ROUTE_SECONDS)},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
     ]
 
@@ -204,6 +214,7 @@ def _volumes(zone: OneZone) -> list[dict[str, Any]]:
             "name": "peers",
             "secret": {"secretName": naming.peers_secret_name(zone.name), "defaultMode": 0o440},
         },
+        *_tls_volumes(zone),
         {"name": "token", "projected": {"defaultMode": 0o440, "sources": _token_sources()}},
         {"name": "pod", "downwardAPI": {"defaultMode": 0o440, "items": [_fence_file()]}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
@@ -214,6 +225,17 @@ def _fence_file() -> dict[str, Any]:
     """Follows the pod's annotation while the pod runs; empty without it."""
     field = _reference(f"metadata.annotations['{naming.FENCED_ANNOTATION}']")
     return {"path": "fenced", "fieldRef": field}
+
+
+def _tls_mounts(zone: OneZone) -> list[dict[str, Any]]:
+    # The whole directory: a file mounted by subPath would never change.
+    mount = {"name": "tls", "mountPath": naming.TLS_DIRECTORY, "readOnly": True}
+    return [mount] if zone.spec.tls.enabled else []
+
+
+def _tls_volumes(zone: OneZone) -> list[dict[str, Any]]:
+    secret = {"secretName": api_secret_name(zone), "defaultMode": 0o440}
+    return [{"name": "tls", "secret": secret}] if zone.spec.tls.enabled else []
 
 
 def _token_sources() -> list[dict[str, Any]]:

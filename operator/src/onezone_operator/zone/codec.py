@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from xml.parsers.expat import ExpatError
 
 from onezone_operator.errors import ZoneError, ZoneRefused
-from onezone_operator.models.observed import Member, ServerReport
+from onezone_operator.models.observed import Member, ReportedCertificate, ServerReport
 
 __all__ = ["build_server_template", "decode_answer", "encode_call", "parse_report"]
 
@@ -68,6 +68,10 @@ def parse_report(data: Any) -> ServerReport:
             log_index=_typed(data.get("log_index") or 0, int),
             log_term=_typed(data.get("log_term") or 0, int),
             database=str(data.get("database") or ""),
+            certificates={
+                str(which): _parse_certificate(each)
+                for which, each in (data.get("certificates") or {}).items()
+            },
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ZoneError(f"/status is not as agreed: {error}") from error
@@ -82,6 +86,14 @@ def _parse_member(data: Any) -> Member:
         voter=_typed(data["voter"], bool),
         lag=_optional(data.get("lag"), int),
         last_contact_seconds=None if seconds is None else float(seconds),
+    )
+
+
+def _parse_certificate(data: Any) -> ReportedCertificate:
+    return ReportedCertificate(
+        fingerprint=_typed(data["fingerprint"], str),
+        authorities=frozenset(_typed(each, str) for each in data["authorities"]),
+        is_refused=_typed(data["refused"], bool),
     )
 
 

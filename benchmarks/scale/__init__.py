@@ -1,0 +1,1 @@
+"""The operator at scale: hundreds of zones behind a real API server, their servers simulated."""

@@ -1,0 +1,86 @@
+"""A leader that is asked to stop hands over so that its clients notice nothing, not even those that
+know no other server.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import time
+import xmlrpc.client
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from local_zone import LocalZone
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+ROUTE_SECONDS = 1.0
+LONGEST_CALL_SECONDS = 0.5
+
+
+def call(connection: http.client.HTTPConnection, session: str, name: str) -> None:
+    body = xmlrpc.client.dumps((session, f'NAME="{name}"', 7), "one.document.allocate")
+    connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+    (answer,), _ = xmlrpc.client.loads(connection.getresponse().read())
+    assert answer[0], answer[1]
+
+
+def start_again(zone: LocalZone) -> dict[str, subprocess.Popen[bytes]]:
+    """The zone's servers with the variable in their environment."""
+    started = {}
+    for server in zone.listed():
+        process = Path(f"/proc/{server['pid']}")
+        words = process.joinpath("cmdline").read_text().rstrip("\0").split("\0")
+        variables = process.joinpath("environ").read_text().rstrip("\0").split("\0")
+        environment = dict(each.partition("=")[::2] for each in variables)
+        os.kill(server["pid"], signal.SIGKILL)
+        with Path(zone.directory, f"{server['name']}.log").open("wb") as log:
+            started[server["name"]] = subprocess.Popen(
+                words,
+                env={**environment, "ONED_ROUTE_SECONDS": str(ROUTE_SECONDS)},
+                stdout=log,
+                stderr=log,
+            )
+    return started
+
+
+def test_calls_on_old_and_new_connections_are_answered(tmp_path):
+    zone = LocalZone(tmp_path)
+    zone.up()
+    processes = start_again(zone)
+    try:
+        leader = zone.leader()
+        where = urlsplit(leader["endpoint"]).netloc
+        kept = http.client.HTTPConnection(where, timeout=5)
+        call(kept, zone.session, "before")
+        socket = kept.sock
+        asked = time.monotonic()
+        processes[leader["name"]].terminate()
+        longest, number, led = 0.0, 0, 0.0
+        while (passed := time.monotonic() - asked) < 2 * ROUTE_SECONDS:
+            number += 1
+            fresh = http.client.HTTPConnection(where, timeout=5)
+            for connection in (kept, fresh):
+                started = time.monotonic()
+                call(connection, zone.session, f"stopping-{number}")
+                longest = max(longest, time.monotonic() - started)
+            fresh.close()
+            status = zone.status(leader)
+            assert status is not None, "it stopped too early"
+            if status["state"] == "leader":
+                led = passed
+        assert kept.sock is socket, "the connection was not kept"
+        assert longest < LONGEST_CALL_SECONDS
+        assert ROUTE_SECONDS / 2 < led < 2 * ROUTE_SECONDS - 0.2
+        assert zone.leader()["name"] != leader["name"]
+        assert processes[leader["name"]].wait(timeout=10) == 0
+        for connection in (kept, fresh):
+            connection.close()
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()

@@ -1,0 +1,140 @@
+"""The operator under exactly the chart's roles: each verb that is granted is used, and nothing is
+asked for that is not granted. Namespaced and cluster-wide.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks.processes import wait_until
+from benchmarks.scale.lab import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "onezone-operator"
+LAB_HELM = Path.home() / ".cache" / "kindlab" / "bin" / "helm"
+HELM = shutil.which("helm") or (str(LAB_HELM) if LAB_HELM.exists() else None)
+SYSTEM = "onezone-system"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+KINDS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"}
+
+pytestmark = pytest.mark.skipif(HELM is None, reason="no helm: kindlab build makes one")
+
+NOT_ITS_OWN = {("endpointslices", "update")}
+"""Granted so that it may be granted to the servers; the API server refuses to grant more."""
+
+
+def render(release: str, namespaces: list[str]) -> list[dict[str, Any]]:
+    command = [str(HELM), "template", release, str(CHART), "-n", SYSTEM, "--kube-version", "1.35"]
+    command += [word for each in namespaces for word in ("--set", f"watchNamespaces={{{each}}}")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50)
+    return [each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] in KINDS]
+
+
+def install(lab: Lab, objects: list[dict[str, Any]]) -> str:
+    """Apply accounts and roles as they are; the account's name."""
+    account = ""
+    for each in objects:
+        plural = each["kind"].lower() + "s"
+        metadata = each["metadata"]
+        if each["kind"] == "ServiceAccount":
+            account = metadata["name"]
+            path = f"/api/v1/namespaces/{SYSTEM}/{plural}/{account}"
+        elif each["kind"].startswith("Cluster"):
+            path = f"{RBAC}/{plural}/{metadata['name']}"
+        else:
+            namespace = metadata.setdefault("namespace", SYSTEM)
+            path = f"{RBAC}/namespaces/{namespace}/{plural}/{metadata['name']}"
+        lab.api.apply(path, each)
+    return account
+
+
+def granted(objects: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    return {
+        (resource, verb)
+        for each in objects
+        for rule in each.get("rules", ())
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def is_marked(lab: Lab, pod: str) -> bool:
+    annotations = lab.api.request("GET", pod)["metadata"].get("annotations", {})
+    return bool(annotations.get("onezone.dev/fenced") == "true")
+
+
+def exercise(lab: Lab, namespace: str) -> None:
+    """Every kind of work: make a zone, grow, roll, shrink, repair, and delete it."""
+    lab.declare(namespace, "zone", replicas=1)
+    lab.wait_until_steady(namespace, "zone")
+    lab.declare(namespace, "zone", replicas=3)
+    lab.wait_until_steady(namespace, "zone")
+    lab.declare(namespace, "zone", replicas=3, image="example.org/oned:other")
+    lab.wait_until_steady(namespace, "zone", 90)
+    pod = f"/api/v1/namespaces/{namespace}/pods/zone-1"
+    for fenced in (["zone-1"], []):
+        lab.declare(
+            namespace, "zone", replicas=3, image="example.org/oned:other", fencedServers=fenced
+        )
+        wait_until(lambda: is_marked(lab, pod) == bool(fenced), "marked as declared", 20)  # noqa: B023
+    lab.wait_until_steady(namespace, "zone", 90)
+    lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other")
+    lab.wait_until_steady(namespace, "zone")
+    policy = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/zone"
+    lab.api.request("DELETE", policy)
+    wait_until(
+        lambda: "spec" in lab.api.request("GET", policy, accepted=(404,)), "back: the budget", 10
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", ["namespaced", "clusterwide"])
+def test_used_is_what_is_granted(lab: Lab, mode: str):
+    namespace = f"roles-{mode}"
+    lab.api.make_namespace(namespace)
+    objects = render(mode, [namespace] if mode == "namespaced" else [])
+    assert any(each["kind"] == "ClusterRole" for each in objects) == (mode == "clusterwide")
+    account = install(lab, objects)
+    user = f"system:serviceaccount:{SYSTEM}:{account}"
+    login = lab.api.kubeconfig(user, token=lab.api.token(SYSTEM, account))
+    operator = lab.operator(
+        mode,
+        kubeconfig=login,
+        namespaces=namespace if mode == "namespaced" else "",
+        lease_namespace=SYSTEM,
+        lease_name=account,
+    )
+    # A second one stands by: it watches the Lease.
+    standby = lab.operator(
+        f"{mode}-standby",
+        kubeconfig=login,
+        namespaces=namespace if mode == "namespaced" else "",
+        lease_namespace=SYSTEM,
+        lease_name=account,
+    )
+    try:
+        exercise(lab, namespace)
+        time.sleep(6)  # longer than a renewal
+    finally:
+        lab.end(standby)
+        lab.end(operator)
+    used, refused = set(), set()
+    for event in lab.api.requests(user):
+        reference = event.get("objectRef") or {}
+        resource = reference.get("resource", event["requestURI"])
+        if "subresource" in reference:
+            resource += f"/{reference['subresource']}"
+        asked = (resource, event["verb"])
+        if event["responseStatus"]["code"] == 403:
+            refused.add((*asked, reference.get("namespace")))
+        used.add(asked)
+    assert not refused
+    assert granted(objects) - used == NOT_ITS_OWN
+    assert {each for each in used if each[0].isidentifier()} <= granted(objects)

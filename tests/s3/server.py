@@ -1,0 +1,189 @@
+"""A real S3 server for tests: versitygw, built from its pinned module, on a directory.
+
+Used by tests of `onedb` on this machine, and, as a binary (`binary()`), wherever else an S3 server
+is wanted: it is one static file. `python tests/s3/server.py` prints where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).parent
+CACHE = Path(os.environ.get("ONEZONE_CACHE", Path.home() / ".cache" / "onezone")) / "s3"
+PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
+BUILD_SECONDS = 900
+START_SECONDS = 30
+STOP_SECONDS = 10
+REGION = "eu-test-1"
+
+
+class NotBuilt(Exception):
+    """The server cannot be had on this machine."""
+
+
+def binary() -> Path:
+    """The server; built once for each state of go.mod and go.sum.
+
+    Raises:
+        NotBuilt: there is no Go, or its modules cannot be had.
+    """
+    pinned = b"".join((SOURCE / name).read_bytes() for name in ("go.mod", "go.sum"))
+    path = CACHE / f"versitygw-{hashlib.sha256(pinned).hexdigest()[:16]}"
+    if path.exists():
+        return path
+    if shutil.which("go") is None:
+        raise NotBuilt("there is no Go compiler to build the S3 server with (apt: golang-go)")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes, one build
+        if not path.exists():
+            _build(path)
+    return path
+
+
+def _build(path: Path) -> None:
+    temporary = path.with_name(f".{path.name}")
+    command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(temporary), PACKAGE]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=SOURCE,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotBuilt(f"the S3 server was not built in {BUILD_SECONDS} seconds") from None
+    if done.returncode:
+        raise NotBuilt(f"the S3 server cannot be built: {done.stderr.strip()[-500:]}")
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server.
+
+    Attributes:
+        directory: a folder in it is a bucket, and files are objects.
+        authority: PEM file to trust, when it speaks https.
+    """
+
+    endpoint: str
+    directory: Path
+    access_key: str
+    secret_key: str
+    process: subprocess.Popen[bytes]
+    authority: Path | None = None
+
+    def environment(self) -> dict[str, str]:
+        """What `onedb` needs to use it."""
+        trust = {"AWS_CA_BUNDLE": str(self.authority)} if self.authority else {}
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            **trust,
+        }
+
+    def bucket(self, name: str) -> str:
+        """Make a bucket; its URL."""
+        (self.directory / name).mkdir()
+        return f"s3://{name}"
+
+    def unfinished(self, bucket: str) -> list[str]:
+        """Multipart uploads that were begun, and neither completed nor aborted."""
+        place = self.directory / bucket / ".sgwtmp" / "multipart"
+        return sorted(str(each.relative_to(place)) for each in place.glob("*/*"))  # key, upload
+
+
+@contextlib.contextmanager
+def running(
+    directory: Path,
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    authority: Path | None = None,
+) -> Iterator[S3Server]:
+    """A server on a free port of 127.0.0.1, with keys of its own; stopped in the end.
+
+    Raises:
+        NotBuilt: see `binary`.
+    """
+    program = binary()
+    data = directory / "s3"
+    data.mkdir(parents=True)
+    access_key, secret_key = f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24)
+    port = _free_port()
+    command = [str(program), "--port", f"127.0.0.1:{port}", "--region", REGION]
+    command += ["--health", "/health", "--quiet"]
+    if certificate and key:
+        command += ["--cert", str(certificate), "--key", str(key)]
+    # Extended attributes are no part of every file system that tests run on.
+    (directory / "sidecar").mkdir()
+    command += ["posix", "--sidecar", str(directory / "sidecar"), str(data)]
+    keys = {"ROOT_ACCESS_KEY_ID": access_key, "ROOT_SECRET_ACCESS_KEY": secret_key}
+    with (directory / "s3.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, **keys}, cwd=directory
+        )
+    scheme = "https" if certificate else "http"
+    server = S3Server(
+        f"{scheme}://127.0.0.1:{port}", data, access_key, secret_key, process, authority
+    )
+    try:
+        _wait(process, port, scheme, directory / "s3.log")
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, scheme: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        # It is the server of this test that answers, not what a certificate is worth.
+        context = ssl._create_unverified_context()
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
+            if scheme == "https"
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        )
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.client.OK:
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    raise AssertionError(f"the S3 server does not answer:\n{log.read_text()[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    print(binary())
