@@ -5,10 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 SUITES := oned/tests operator/tests proof/tests tests
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench bench-operator image lock crds tables docs check-generated failover soak
-=======
->>>>>>> routing2
+.PHONY: help deps up down test lint unit integration e2e sim mutants exhaust chaos bench bench-operator image sbom lock crds tables docs check-generated failover soak
 
 help:             ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +74,9 @@ check-generated: deps  ## fail when CRDs or reference pages are not what their s
 	$(BIN)/python tools/tables --check
 	$(BIN)/python tools/crds --check
 	$(BIN)/python tools/reference --check
+
+sbom: deps        ## bills of materials of both programs (CycloneDX) and a list of licences, in dist/sbom
+	$(BIN)/python tools/sbom.py
 
 lock: deps        ## resolve the dependencies again (LOCK_ARGS=--upgrade)
 	requirements/lock $(LOCK_ARGS)

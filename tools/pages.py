@@ -268,6 +268,7 @@ def _documented(source: str) -> dict[str, str]:
 
 PAGES: dict[str, Callable[[], str]] = {
     "onezone.md": lambda: build_resource(naming.PLURAL),
+    "onezonebackup.md": lambda: build_resource(naming.BACKUP_PLURAL),
     "onezonetask.md": lambda: build_resource(naming.TASK_PLURAL),
     "commands.md": build_commands,
     "oned-conf.md": build_oned_conf,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import http.client
 import json
 import os
 import shutil
@@ -16,8 +17,6 @@ import signal
 import ssl
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +34,7 @@ BINARY = HOME / "bin" / "kube"
 BUILD_SECONDS = 1200
 READY_SECONDS = 90
 STOP_SECONDS = 10
+_OK, _ERRORS = 200, 400
 ADMIN = "admin"
 """A user who may do anything."""
 
@@ -111,6 +111,7 @@ class ApiServer:
         self._children: list[Child] = []
         self._identities = Identities(self.directory)
         self.url = ""
+        self._connection: http.client.HTTPSConnection | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -190,6 +191,9 @@ class ApiServer:
 
     def stop(self) -> None:
         """End all of it; safe to call at any time."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         for child in reversed(self._children):
             if not child.has_ended():
                 child.kill(signal.SIGTERM)
@@ -206,9 +210,8 @@ class ApiServer:
             log = (self.directory / "kube-apiserver.log").read_text(errors="replace")
             raise BenchmarkError(f"etcd or the API server ended: {log[-1500:]}")
         try:
-            with self._open("GET", "/readyz") as answer:
-                return bool(answer.status == 200)  # noqa: PLR2004 - OK
-        except OSError:
+            return self._ask("GET", "/readyz")[0] == _OK
+        except (OSError, http.client.HTTPException):
             return False
 
     # Users
@@ -271,14 +274,10 @@ class ApiServer:
             BenchmarkError: with a status that is an error and not among ``accepted``.
         """
         data = None if body is None else json.dumps(body).encode()
-        try:
-            with self._open(verb, path, data, content_type) as answer:
-                return json.loads(answer.read() or b"{}")
-        except urllib.error.HTTPError as error:
-            text = error.read().decode(errors="replace")
-            if error.code in accepted:
-                return json.loads(text)
-            raise BenchmarkError(f"{verb} {path}: {error.code} {text[:1000]}") from error
+        status, text = self._ask(verb, path, data, content_type)
+        if status >= _ERRORS and status not in accepted:
+            raise BenchmarkError(f"{verb} {path}: {status} {text[:1000].decode(errors='replace')}")
+        return json.loads(text or b"{}")
 
     def apply(self, path: str, manifest: Any, *, dry_run: bool = False) -> Any:
         """Server-side apply at this path."""
@@ -329,14 +328,25 @@ class ApiServer:
         """A place in the audit log: now."""
         return self._audit_log.stat().st_size
 
-    def _open(self, verb: str, path: str, data: bytes | None = None, content_type: str = "") -> Any:
-        request = urllib.request.Request(self.url + path, data=data, method=verb)
-        if content_type:
-            request.add_header("Content-Type", content_type)
-        return urllib.request.urlopen(request, timeout=30, context=self._context())
+    def _ask(
+        self, verb: str, path: str, data: bytes | None = None, content_type: str = ""
+    ) -> tuple[int, bytes]:
+        """Status and body, over a connection that is kept."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        if self._connection is None:
+            self._connection = self._connect()
+        try:
+            self._connection.request(verb, path, data, headers)
+            answer = self._connection.getresponse()
+            return answer.status, answer.read()
+        except BaseException:
+            self._connection.close()
+            self._connection = None
+            raise
 
-    def _context(self) -> ssl.SSLContext:
+    def _connect(self) -> http.client.HTTPSConnection:
         certificate, key = self._identities.make_client(ADMIN, ("system:masters",))
         context = ssl.create_default_context(cafile=str(self._identities.authority))
         context.load_cert_chain(certificate, key)
-        return context
+        host = self.url.removeprefix("https://")
+        return http.client.HTTPSConnection(host, timeout=30, context=context)

@@ -72,6 +72,14 @@ class Watcher:
         self._pending[namespace, name] = (generation, since)
         self._look(namespace, name)
 
+    def example(self) -> str:
+        """One that is not picked up, and what its zone says."""
+        (namespace, name), (generation, _) = next(iter(self._pending.items()))
+        live = self.store.get(naming.KIND, namespace, name) or {}
+        status = live.get("status") or {}
+        seen = (status.get("observedGeneration"), status.get("plan"))
+        return f"{namespace}/{name} generation {generation} version {live['metadata']}: {seen}"
+
     @property
     def missing(self) -> int:
         return len(self._pending)
@@ -202,7 +210,10 @@ async def _until_seen(watcher: Watcher) -> None:
     deadline = time.monotonic() + PICKED_UP_SECONDS
     while watcher.missing:
         if time.monotonic() > deadline:
-            raise BenchmarkError(f"{watcher.missing} changes were not picked up")
+            raise BenchmarkError(
+                f"{watcher.missing} changes were not picked up, {len(watcher.took)} were; "
+                f"one of them: {watcher.example()}"
+            )
         await asyncio.sleep(0.05)
 
 

@@ -15,7 +15,11 @@ from benchmarks.scale.apiserver import ApiServer
 
 __all__ = ["CONTROLLERS", "Lab", "Operator"]
 
-CONTROLLERS = ("statefulset-controller", "garbage-collector-controller")
+CONTROLLERS = (
+    "statefulset-controller",
+    "garbage-collector-controller",
+    "persistentvolumeclaim-protection-controller",
+)
 ZONES = "/apis/onezone.dev/v1alpha1"
 
 

@@ -152,9 +152,19 @@ class Servers:
             found = _NAME.search(str(parameters[2]))
             assert found is not None
             return _answer(True, zone.add(found.group(1)))
+        if method == "one.zone.transferleader":
+            return self._transfer(zone, int(str(parameters[2])))
         assert method == "one.zone.delserver"
         zone.members = [each for each in zone.members if each.id != parameters[2]]
         return _answer(True, parameters[2])
+
+    def _transfer(self, zone: _Zone, server_id: int) -> web.Response:
+        others = [each for each in zone.members if each.is_voter and each.name != zone.leader]
+        wished = [each for each in others if server_id in {-1, each.id} and each.name in zone.up]
+        if not wished:
+            return _answer(False, "no such follower")
+        zone.leader, zone.term = wished[0].name, zone.term + 1
+        return _answer(True, wished[0].id)
 
 
 def _contact(zone: _Zone, name: str) -> float:

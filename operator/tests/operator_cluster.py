@@ -63,6 +63,8 @@ class Cluster:
     """Objects that were changed."""
     requests: list[str] = field(default_factory=list)
     """Every call, reading ones too: those begin with ``READING``."""
+    job_pods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Pods of backup Jobs that are over: apart from the servers'."""
     cut_before: int | None = None
     cut_after: int | None = None
     is_dead: bool = False
@@ -110,6 +112,8 @@ class Cluster:
         self._begin(f"list {kind}")
         self._end()
         key, _, value = selector.partition("=")
+        if (kind, key) == ("Pod", naming.BACKUP_ZONE_LABEL):
+            return list(self.job_pods.values())
         return [
             live
             for (each, _), live in self.objects.items()
@@ -182,7 +186,7 @@ class Cluster:
             raise Conflict(name)
         if kind == "Pod":
             self.check_patch(name, change)
-        if kind in {naming.KIND, naming.TASK_KIND}:
+        if kind in {naming.KIND, naming.TASK_KIND, naming.BACKUP_KIND}:
             assert subresource == "status"
         changed = self.objects[(kind, name)] = _copy(live)
         merge_patch(changed, change)
@@ -204,6 +208,9 @@ class Cluster:
         elif kind == "PersistentVolumeClaim":
             self.check_delete_claim(name.removeprefix(f"{naming.DATA_VOLUME}-"))
             self._condemn(name)
+        elif kind == naming.BACKUP_KIND:
+            self.check_delete_backup(name)
+            self.writes += 1
         else:
             assert kind == naming.TASK_KIND
             del self.objects[(kind, name)]
@@ -229,6 +236,9 @@ class Cluster:
 
     def check_delete_claim(self, name: str) -> None:
         """Raise if the loss of this server's volume breaks something."""
+
+    def check_delete_backup(self, name: str) -> None:
+        """Delete a backup, or raise if that breaks something."""
 
     # The controllers
 
@@ -338,7 +348,7 @@ class Cluster:
             "resourceVersion": str(number),
             **(
                 {"creationTimestamp": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}
-                if kind == naming.TASK_KIND
+                if kind in {naming.TASK_KIND, naming.BACKUP_KIND}
                 else {}
             ),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,6 +108,63 @@ def _replaced(server: str) -> Callable[[World], bool]:
     return lambda world: world.replaced == {server}
 
 
+def _back_up_with_failures(world: World) -> None:
+    world.job_failures = 1
+    world.ask_backup("one")
+
+
+def _schedule(world: World) -> None:
+    """Four backups are there, of which one is kept beside the one that is due."""
+    for day in range(1, 5):
+        world.add_taken(f"old-{day}", f"2025-12-2{day}T00:00:00Z")
+    world.declare(backup={**SCHEDULE, "retention": {"last": 2}})
+
+
+def _backed_up(*, tries: int = 1) -> Callable[[World], bool]:
+    """There is one backup, taken once and from a follower."""
+
+    def is_so(world: World) -> bool:
+        (backup,) = world.backups()
+        followers = all(each != f"{ZONE}-0" for each in world.taken_from)
+        return (
+            backup.has_succeeded
+            and backup.status.verified
+            and backup.status.attempts == tries
+            and list(world.stored) == [backup.status.location]
+            and world.stored[str(backup.status.location)] == backup.status.index
+            and followers
+        )
+
+    return is_so
+
+
+def _keeps(*names: str) -> Callable[[World], bool]:
+    """These backups are left, and their files and no others."""
+
+    def is_so(world: World) -> bool:
+        left = {backup.name for backup in world.backups()}
+        files = {str(backup.status.location) for backup in world.backups()}
+        return left == set(names) and files == set(world.stored)
+
+    return is_so
+
+
+def _is_from_backup(world: World) -> bool:
+    pods = [pod for (kind, _), pod in world.objects.items() if kind == "Pod"]
+    founders = [json.loads(pod["founding"])["server"] for pod in pods]
+    # The first one was replaced when the backup's storage was not needed any more.
+    return world.foundings == [f"{ZONE}-0"] and not any(founders)
+
+
+SCHEDULE = {"schedule": "0 0 * * *", "storage": {"volume": {"claimName": "backups"}}}
+FROM_BACKUP = {
+    "restore": {
+        "location": "file:///backups/zone/one.bck",
+        "storage": {"volume": {"claimName": "backups"}},
+    }
+}
+
+
 def _hibernate_under_a_follower(world: World) -> None:
     """The last server leads when it all begins."""
     world.kill_pod(f"{ZONE}-0")
@@ -179,18 +237,39 @@ OPERATIONS = (
         is_outage=True,
         is_done=_founded(f"{ZONE}-0", kept=3),
     ),
+    Operation("back up", 3, lambda world: world.ask_backup("one"), is_done=_backed_up()),
+    Operation("back up at the second try", 3, _back_up_with_failures, is_done=_backed_up(tries=2)),
+    Operation("back up by the schedule", 3, _declare(backup=SCHEDULE), is_done=_backed_up()),
+    Operation(
+        "keep to the retention", 3, _schedule, is_done=_keeps("old-4", f"{ZONE}-202601010000")
+    ),
+    Operation(
+        "make a zone from a backup",
+        0,
+        _declare(replicas=1, bootstrap=FROM_BACKUP),
+        # The one server is started again without the storage of the backup.
+        is_outage=True,
+        is_done=_is_from_backup,
+    ),
 )
 
 
-async def prepare(operation: Operation, *, ticks: int = 1, controller_takes: int = 0) -> bytes:
+async def prepare(
+    operation: Operation,
+    *,
+    ticks: int = 1,
+    controller_takes: int = 0,
+    kind: type[World] = World,
+) -> bytes:
     """The world right after the operation was started.
 
     Args:
         operation: which.
         ticks: how slow pods, claims and changes of the server set are.
         controller_takes: how slow the StatefulSet's controller is.
+        kind: of the world.
     """
-    world = World(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
+    world = kind(pod_stays=ticks, commit_takes=ticks, controller_takes=controller_takes)
     if operation.servers:
         https = HTTPS if operation.is_https else {}
         world.declare(replicas=operation.servers, **DELETED, **https)
@@ -317,7 +396,8 @@ async def check_end(world: World, operation: Operation | None = None) -> None:
     assert len(world.members) == wanted
     assert world.zones_made == 1
     is_asleep = world.is_to_sleep()
-    objects = {key for key in world.objects if key[0] != naming.TASK_KIND}
+    others = {naming.TASK_KIND, naming.BACKUP_KIND, "Job"}
+    objects = {key for key in world.objects if key[0] not in others}
     pods = set() if is_asleep else names
     assert objects == _objects(names, pods) | _https_objects(world)
     assert set(world.disks) == names
@@ -423,7 +503,7 @@ def _check_status(world: World) -> None:
         "Degraded": "False",
         "ConfigInSync": "True",
         "CertificatesReady": "True",
-        "BackupReady": "Unknown",
+        "BackupReady": "Unknown" if zone.spec.backup is None else "True",
         "Paused": "False",
         "Hibernated": "False",
     }

@@ -130,6 +130,12 @@ class Servers(Cluster):
             # They start in the order of their names, so that only later ones may be left.
             assert all(each > name for each in others if self.disks[each].founded != disk.founded)
         self.foundings.append(name)
+        if not self.zones_made:
+            # A new zone that begins with a backup.
+            self.session = self._session_of_secret()
+            self.zones_made += 1
+        elif source is not None and not self.is_confirmed():
+            raise ViolationError("a backup takes the place of a zone, and nobody asked for that")
         self.commit = disk.commit
         self.members = [self._new_member(name, voter=True)]
         self.leader = None

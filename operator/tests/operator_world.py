@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from operator_backups import Backups
 from operator_cluster import NAMESPACE, ZONE, CutOffError
-from operator_servers import Servers
 
 from onezone_operator import naming
 from onezone_operator.config import Settings
 from onezone_operator.errors import OperatorError
 from onezone_operator.handlers.reconciler import Outcome, Reconciler
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.resources.metadata import digest
 
@@ -58,7 +59,7 @@ class Wire:
 
 
 @dataclass
-class World(Servers):
+class World(Backups):
     """The cluster, the zone and the clock. ``step`` lets a second pass."""
 
     _reconciler: Reconciler | None = None
@@ -75,6 +76,7 @@ class World(Servers):
         self.run_certificates()
         self.run_raft()
         self.run_pods(self.ready_servers())
+        self.run_jobs()
 
     def declare(self, **spec: Any) -> None:
         """Create the OneZone, or change its spec."""
@@ -99,6 +101,13 @@ class World(Servers):
 
     def tasks(self) -> list[OneZoneTask]:
         return [self.task(name) for kind, name in self.objects if kind == naming.TASK_KIND]
+
+    def backups(self) -> list[OneZoneBackup]:
+        return [
+            OneZoneBackup.model_validate(live)
+            for (kind, _), live in self.objects.items()
+            if kind == naming.BACKUP_KIND
+        ]
 
     def zone(self) -> OneZone:
         return OneZone.model_validate(self.objects[(naming.KIND, ZONE)])
@@ -176,4 +185,12 @@ class World(Servers):
         )
 
     def is_as_desired(self) -> bool:
-        return self.says_converged() and self.is_converged()
+        return self.says_converged() and self.is_converged() and not self.is_backing_up()
+
+    def is_backing_up(self) -> bool:
+        """Whether a backup is not over, or a Job runs: the zone is as it shall be all the same."""
+        jobs = {name: live for (kind, name), live in self.objects.items() if kind == "Job"}
+        # The backup whose file was deleted is to go, too.
+        return any(
+            "status" not in job or name.endswith("-drop") for name, job in jobs.items()
+        ) or any(not backup.is_finished for backup in self.backups())

@@ -36,12 +36,15 @@ from onezone_operator.handlers import reconciler
 from onezone_operator.reconcile import certificates, plan
 from onezone_operator.reconcile.steps import (
     ApplyObjects,
+    CreateJob,
+    DeleteBackup,
     DeleteVolume,
     Nothing,
     RecordBootstrap,
     RegisterMember,
     RemoveMember,
     RepairRoute,
+    ReportBackup,
     SetReplicas,
     Step,
 )
@@ -214,6 +217,21 @@ def _forgets_who_founded(step: Step) -> Step:
     return step
 
 
+def _leaves_the_file(step: Step) -> Step:
+    """Deletes a backup and forgets what it stands for."""
+    if isinstance(step, CreateJob) and step.manifest["metadata"]["name"].endswith("-drop"):
+        owner = step.manifest["metadata"]["ownerReferences"][0]
+        return DeleteBackup(owner["name"], owner["uid"])
+    return step
+
+
+def _burdens_the_leader(step: Step) -> Step:
+    if isinstance(step, ReportBackup) and step.status.attempts == 1:
+        status = step.status.model_copy(update={"server": f"{ZONE}-0"})
+        return replace(step, status=status)
+    return step
+
+
 def _writes_at_rest(step: Step) -> Step:
     return RecordBootstrap("") if isinstance(step, Nothing) else step
 
@@ -229,6 +247,8 @@ def _writes_at_rest(step: Step) -> Step:
         ("replace the middle by task", _takes_the_volume_first),
         ("recover the quorum", _lets_the_volumes_go),
         ("restore in place", _forgets_who_founded),
+        ("keep to the retention", _leaves_the_file),
+        ("back up", _burdens_the_leader),
     ],
 )
 async def test_mistakes_are_noticed(monkeypatch, name, mistake):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import REGISTRY
@@ -13,7 +14,7 @@ from onezone_operator.handlers import metrics
 from onezone_operator.handlers.reconciler import Outcome
 from onezone_operator.handlers.wakeups import Wakeups
 from onezone_operator.kube.client import KubeClient, _resource
-from onezone_operator.models.onezone import Condition
+from onezone_operator.models.onezone import BackupStatus, Condition
 
 
 def value(name, **labels):
@@ -141,3 +142,18 @@ def test_a_noted_call_is_a_count_and_a_duration():
 )
 def test_a_call_is_counted_for_the_resource_in_its_path(path, resource):
     assert _resource(path) == resource
+
+
+def test_backups_of_a_zone_are_told_and_forgotten():
+    status = BackupStatus(last_successful_time="2026-03-01T02:00:00Z", failures=2)
+    metrics.note_backups("front", "zone", status)
+    labels = {"namespace": "front", "zone": "zone"}
+    moment = REGISTRY.get_sample_value("onezone_backup_last_success_timestamp_seconds", labels)
+    assert moment == datetime(2026, 3, 1, 2, tzinfo=UTC).timestamp()
+    assert REGISTRY.get_sample_value("onezone_backup_failures", labels) == 2
+    assert REGISTRY.get_sample_value("onezone_backup_next_timestamp_seconds", labels) is None
+    metrics.forget_zone("front", "zone")
+    assert REGISTRY.get_sample_value("onezone_backup_failures", labels) is None
+    assert (
+        REGISTRY.get_sample_value("onezone_backup_last_success_timestamp_seconds", labels) is None
+    )

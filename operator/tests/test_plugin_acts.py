@@ -20,10 +20,11 @@ from test_model_world import grown, settle
 
 from onezone_operator import naming
 from onezone_operator.errors import OperatorError
-from onezone_operator.plugin import acts
+from onezone_operator.plugin import follow
 from onezone_operator.plugin import main as plugin
 
 LOCATION = "s3://backups/zone.bck"
+STORAGE = {"storage": {"volume": {"claimName": "backups"}}}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ async def server(tmp_path, unused_tcp_port_factory, monkeypatch):
     server = KubeServer(await grown(3))
     server.kubeconfig = await server.start(unused_tcp_port_factory(), tmp_path)
     server.writable = {naming.TASK_KIND}
-    monkeypatch.setattr(acts, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
     yield server
     await server.stop()
 
@@ -79,7 +80,7 @@ async def test_promote_hands_over_and_says_who_leads(run, server):
     answer = await run("promote", "zone", "2")
     assert answer.exit_code == 0, answer.output
     assert answer.stdout == "zone-2 leads\n"
-    assert "(HandOver)" in answer.stderr
+    assert answer.stderr.startswith("onezonetask zone-handover-")
     assert server.world.leader == "zone-2"
     (task,) = tasks(server).values()
     assert (task.spec.server, task.spec.zone_ref.name) == ("zone-2", "zone")
@@ -147,7 +148,7 @@ async def test_replace_does_not_wait_when_told_so(run, server):
 
 
 async def test_without_an_operator_the_wait_ends_in_time(run, server, monkeypatch):
-    monkeypatch.setattr(acts, "UNSEEN_SECONDS", 0.2)
+    monkeypatch.setattr(follow, "UNSEEN_SECONDS", 0.2)
     answer = await run("replace", "zone", "1", "--timeout", "1", works=False)
     assert answer.exit_code == 4
     assert "does it run?" in answer.stderr
@@ -201,6 +202,17 @@ async def test_restore_prints_a_new_zone(run, server):
     assert server.written == []
 
 
+async def test_restore_from_a_location_needs_to_know_its_storage(run, server):
+    words = ("restore", "zone", "--location", LOCATION, "--as", "copy")
+    answer = await run(*words, works=False)
+    assert answer.exit_code == 3
+    assert "name a OneZoneBackup with --backup" in answer.stderr
+    server.world.declare(backup=STORAGE)
+    answer = await run(*words, works=False)
+    restore = yaml.safe_load(answer.stdout)["spec"]["bootstrap"]["restore"]
+    assert restore == {"location": LOCATION, **STORAGE}
+
+
 @pytest.mark.parametrize("words", [[], ["--backup", "a", "--location", LOCATION]])
 async def test_restore_needs_one_source(run, words):
     answer = await run("restore", "zone", *words, works=False)
@@ -240,3 +252,67 @@ async def test_fence_and_unfence_change_the_spec_and_nothing_else(run, server):
     answer = await run("fence", "zone", "7", works=False)
     assert answer.exit_code == 3
     assert "zone zone has no server zone-7; it has: zone-0, zone-1, zone-2" in answer.stderr
+
+
+async def _take(server, outcome):
+    """What the operator does with a backup: it is taken, or not."""
+    while True:
+        for (kind, _), live in server.world.objects.items():
+            if kind == naming.BACKUP_KIND and "status" not in live:
+                live["status"] = {
+                    "message": "Stored" if outcome == "True" else "the bucket is gone",
+                    "conditions": [
+                        {
+                            "type": "Succeeded",
+                            "status": outcome,
+                            "reason": "Done",
+                            "lastTransitionTime": "2026-01-01T00:00:00Z",
+                        }
+                    ],
+                }
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("True", 0), ("False", 1)])
+async def test_backup_asks_for_one_and_tells_what_becomes_of_it(run, server, outcome, code):
+    server.world.declare(backup=STORAGE)
+    server.writable = {naming.BACKUP_KIND}
+    taking = asyncio.create_task(_take(server, outcome))
+    answer = await run("backup", "zone", "--no-verify", works=False)
+    taking.cancel()
+    assert answer.exit_code == code, answer.output
+    assert ("Stored\n" if code == 0 else "") == answer.stdout
+    assert ("error: the bucket is gone" in answer.stderr) == (code == 1)
+    (made,) = [live for (kind, _), live in server.world.objects.items() if "Backup" in kind]
+    assert made["spec"] == {"zoneRef": {"name": "zone"}, "verify": False}
+
+
+async def test_backup_needs_a_place_to_store_it(run, server):
+    answer = await run("backup", "zone", works=False)
+    assert answer.exit_code == 3
+    assert "zone zone has no spec.backup.storage" in answer.stderr
+    assert server.written == []
+
+
+async def completed(server, monkeypatch, capsys, *words):
+    """What Tab offers after these words; the last one is typed in part."""
+    command, *rest = words
+    login = ["--kubeconfig", str(server.kubeconfig)]
+    monkeypatch.setattr("sys.argv", ["kubectl_complete-onezone", command, *login, *rest])
+    await asyncio.to_thread(plugin.complete)
+    *offered, last = capsys.readouterr().out.splitlines()
+    assert last == ":4"
+    return offered
+
+
+async def test_tab_completes_zones_and_servers(server, monkeypatch, capsys):
+    assert await completed(server, monkeypatch, capsys, "replace", "z") == ["zone\tHealthy"]
+    assert await completed(server, monkeypatch, capsys, "replace", "zone", "zone-") == [
+        "zone-0\tleader",
+        "zone-1\tfollower",
+        "zone-2\tfollower",
+    ]
+    assert await completed(server, monkeypatch, capsys, "promote", "nope", "") == []
+    await server.stop()
+    assert await completed(server, monkeypatch, capsys, "replace", "") == []
+    server.kubeconfig = await server.start(0, server.kubeconfig.parent)

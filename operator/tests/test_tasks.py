@@ -431,6 +431,21 @@ def test_a_restore_to_a_server_that_is_none_waits():
     assert outcome(step_of(asked)) == ("Unknown", "zone-8 is no server of this zone")
 
 
+def test_long_words_are_cut_to_what_a_status_holds():
+    location = "s3://b/" + "x" * 1000 + ".bck"
+    preview = step_of(task("Restore", location=location)).status.preview
+    assert max(len(each) for each in preview) == 1024
+    begun = started("HandOver", server="zone-2", record={"message": "y" * 1024})
+    late = step_of(begun, now=NOW + HAND_OVER_WITHIN + timedelta(seconds=1))
+    assert len(outcome(late)[1]) == 1024
+
+
+def test_a_zone_that_hibernates_does_not_begin_anew():
+    sleeping = build_zone(replicas=3, hibernated=True)
+    asked = task("Restore", location="s3://b/zone.bck", confirm=True)
+    assert "The zone hibernates: wake it first" in outcome(step_of(asked, zone=sleeping))[1]
+
+
 # --- in a world ----------------------------------------------------------------------------
 
 

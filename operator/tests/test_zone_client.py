@@ -102,6 +102,18 @@ async def test_server_under_another_name_is_absent(server, client):
     assert await client.read_reports({"zone-5": "127.0.0.1"}) == {}
 
 
+async def test_leadership_is_handed_over_and_the_answer_is_who_leads(server, client):
+    calls, answers = server
+    assert await client.transfer_leadership(HERE, "oneadmin:x", server_id=-1) == 7
+    assert calls == [("one.zone.transferleader", "oneadmin:x", 0, -1)]
+    answers["call"] = [False, "Server 2 (zone-2) is too far behind", 0x800]
+    with pytest.raises(ZoneRefused, match="too far behind"):
+        await client.transfer_leadership(HERE, "oneadmin:x", server_id=2)
+    answers["call"] = [True, "zone-2", 0]
+    with pytest.raises(ZoneError, match="no id"):
+        await client.transfer_leadership(HERE, "oneadmin:x", server_id=2)
+
+
 async def test_servers_are_added_and_deleted(server, client):
     calls, _ = server
     await client.add_server(

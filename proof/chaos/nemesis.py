@@ -12,6 +12,7 @@ from itertools import permutations
 from typing import ClassVar
 
 from proof.chaos import damage
+from proof.chaos.clients import Caller
 from proof.chaos.trouble import Trouble
 from proof.chaos.zone import Zone
 
@@ -20,6 +21,7 @@ CALM_SECONDS = (0.5, 3.0)
 READY_SECONDS = 20.0
 SLOW_SECONDS = (0.02, 0.3)
 SLOW_DISK_MS = (20, 1500)
+HAND_OVERS = (3, 10)
 CLOCK_STEP_SECONDS = 86_400
 
 
@@ -164,6 +166,28 @@ class RollingRestart(Fault):
         return status is not None and status["leader_id"] >= 0
 
 
+class HandOver(Fault):
+    """An administrator names the next leader, again and again, whoever can take over or not."""
+
+    name = "hand-over"
+
+    async def start(self) -> str:
+        caller = Caller(self.zone.endpoints(), self.zone.session)
+        statuses = await self.zone.statuses()
+        ids = [-1, *(status["server_id"] for status in statuses.values() if status)]
+        told = Counter[str]()
+        try:
+            for _ in range(self.random.randint(*HAND_OVERS)):
+                endpoint = self.random.choice(caller.endpoints)
+                answer = await caller.call(
+                    endpoint, "one.zone.transferleader", 0, self.random.choice(ids)
+                )
+                told[answer.outcome.name.lower()] += 1
+        finally:
+            await caller.close()
+        return " ".join(f"{count} {outcome}" for outcome, count in sorted(told.items()))
+
+
 class SlowDisk(Fault):
     """Every sync of some servers takes long."""
 
@@ -244,6 +268,7 @@ FAULTS: dict[str, type[Fault]] = {
         Bridge,
         SlowNetwork,
         RollingRestart,
+        HandOver,
         SlowDisk,
         FullDisk,
         BrokenDisk,

@@ -73,8 +73,12 @@ def attempt(lab: Lab, template: Any) -> None:
         for key, value in pod["metadata"].items()
         if key in {"labels", "annotations", "generateName"}
     }
-    account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {}}
     name = pod["spec"].get("serviceAccountName", "default")
+    account = {
+        "kind": "ServiceAccount",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+    }
     lab.api.apply(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}", account)
     pod["spec"].pop("priorityClassName", None)
     # What a StatefulSet adds.

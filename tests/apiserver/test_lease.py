@@ -35,8 +35,8 @@ def pair(lab: Lab, request: pytest.FixtureRequest) -> Iterator[tuple[str, list[O
                 lease_name="replicas",
             )
         )
-        wait_until(lambda: bool(holder(lab)), "held: the Lease", 30)
-        wait_until(lambda each=operators[-1]: is_up(each), "up", 30)  # type: ignore[misc]
+        wait_until(lambda: bool(holder(lab)), "held: the Lease", 90)
+        wait_until(lambda each=operators[-1]: is_up(each), "up", 90)  # type: ignore[misc]
     lab.declare(namespace, "zone", replicas=1)
     lab.wait_until_steady(namespace, "zone")
     yield namespace, operators

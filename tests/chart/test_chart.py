@@ -151,6 +151,25 @@ def test_selectors_match_and_services_lead_somewhere():
     assert not service["selector"].items() <= test
 
 
+@needs_helm
+def test_network_policy_of_the_operator():
+    assert not [each for each in render() if each["kind"] == "NetworkPolicy"]
+    peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    objects = render("networkPolicy.enabled=true", f"networkPolicy.metricsFrom={json.dumps(peers)}")
+    policy = one("NetworkPolicy", objects)["spec"]
+    template = one("Deployment", objects)["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress"]
+    ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
+    allowed = {
+        port["port"]: rule.get("from") for rule in policy["ingress"] for port in rule["ports"]
+    }
+    assert allowed == {"metrics": peers, "health": None}
+    assert allowed.keys() == ports
+    (open_to_all, _) = one("NetworkPolicy", render("networkPolicy.enabled=true"))["spec"]["ingress"]
+    assert "from" not in open_to_all
+
+
 MONITORING = {"PrometheusRule", "ServiceMonitor", "PodMonitor", "ConfigMap"}
 
 

@@ -50,5 +50,5 @@ def test_leader_hands_over(how: str, request: pytest.FixtureRequest) -> None:
             lab.kubectl("uncordon", second)
         zone.wait_until_ready(3, timeouts.SERVER_BACK)
     assert not client.failed
-    assert gap <= timeouts.HAND_OVER
+    assert gap <= timeouts.DRAIN_GAP
     client.assert_nothing_lost(zone)

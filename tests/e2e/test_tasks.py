@@ -7,6 +7,7 @@ from typing import Any
 
 import lab
 import onezones
+import pytest
 import timeouts
 from writer import Writer
 
@@ -140,6 +141,71 @@ def test_a_zone_goes_on_after_most_of_its_volumes_were_lost(namespace: str) -> N
         again.wait_for_writes(20, timeouts.FAILOVER)
         again.assert_nothing_lost()
     writer.assert_nothing_lost()
+
+
+BAD = {
+    "no zone": ({"type": "HandOver"}, "spec.zoneRef"),
+    "no type": ({"zoneRef": {"name": "zone"}}, "spec.type"),
+    "unknown type": ({"type": "Explode"}, "supported values"),
+    "nobody to replace": ({"type": "ReplaceServer"}, "needs server"),
+    "no backup": ({"type": "Restore"}, "one of backupRef and location"),
+    "two backups": (
+        {"type": "Restore", "location": "s3://b/z.bck", "backupRef": {"name": "b"}},
+        "one of backupRef and location",
+    ),
+    "a backup of no use": (
+        {"type": "HandOver", "location": "s3://b/z.bck"},
+        "belong to type Restore",
+    ),
+    "a location of no kind": ({"type": "Restore", "location": "ftp://b/z.bck"}, "spec.location"),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), BAD.values(), ids=BAD.keys())
+def test_a_task_that_makes_no_sense_is_refused(
+    zone: onezones.Zone, spec: dict[str, Any], message: str
+) -> None:
+    """The API server says which field, and what is allowed."""
+    reference = {} if "zoneRef" in message else {"zoneRef": {"name": zone.name}}
+    manifest = {
+        "apiVersion": "onezone.dev/v1alpha1",
+        "kind": "OneZoneTask",
+        "metadata": {"name": "refused", "namespace": zone.namespace},
+        "spec": {**reference, **spec},
+    }
+    assert message in lab.refused(manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"server": "zone-1"}, "server cannot be changed"),
+        ({"type": "HandOver"}, "type cannot be changed"),
+        ({"zoneRef": {"name": "another"}}, "zoneRef cannot be changed"),
+        ({"ttlSecondsAfterFinished": 1}, "ttlSecondsAfterFinished cannot be changed"),
+        ({"confirm": False}, "confirm cannot be taken back"),
+    ],
+)
+def test_a_task_stays_what_it_was_made_as(
+    zone: onezones.Zone, change: dict[str, Any], message: str
+) -> None:
+    """Only spec.confirm can be changed, and only once."""
+    task = Task(zone, "fixed", type="RecoverQuorum", confirm=True)
+    manifest = {
+        "apiVersion": "onezone.dev/v1alpha1",
+        "kind": "OneZoneTask",
+        "metadata": {"name": "fixed", "namespace": zone.namespace},
+        "spec": {
+            "zoneRef": {"name": zone.name},
+            "type": "RecoverQuorum",
+            "confirm": True,
+            **change,
+        },
+    }
+    try:
+        assert message in lab.refused(manifest)
+    finally:
+        task.delete()
 
 
 def test_a_task_that_cannot_be_done_says_why(zone: onezones.Zone) -> None:

@@ -33,7 +33,7 @@ FAILOVER = 20
 FLOATING_FAILOVER = 3
 """Half of the failovers through a floating address, as promised in docs/explanation/routing.md."""
 
-HAND_OVER = 0.5
+DRAIN_GAP = 0.5
 """The longest time without an acknowledged write when the leader's node is drained."""
 
 DRAIN = 120
@@ -47,6 +47,9 @@ notices only when it gives up."""
 HAND_OVER = 5
 """The longest time without an acknowledged write around a hand-over that a task asked for: a call
 that comes before the leader Service has followed is sent on."""
+
+BACKUP = 180
+"""A backup is asked for, taken, started as a server, and stored; images and claims come first."""
 
 ROUTE = 60
 """The leader Service's slice names the leader that the zone has."""

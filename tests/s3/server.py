@@ -45,7 +45,9 @@ def binary() -> Path:
     if path.exists():
         return path
     if shutil.which("go") is None:
-        raise NotBuilt("there is no Go compiler to build the S3 server with (apt: golang-go)")
+        raise NotBuilt(
+            "there is no Go compiler to build the S3 server with: 1.25 or later is needed"
+        )
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes, one build
@@ -119,8 +121,16 @@ def running(
     certificate: Path | None = None,
     key: Path | None = None,
     authority: Path | None = None,
+    address: str = "127.0.0.1",
 ) -> Iterator[S3Server]:
-    """A server on a free port of 127.0.0.1, with keys of its own; stopped in the end.
+    """A server on a free port, with keys of its own; stopped in the end.
+
+    Args:
+        directory: where its data and its log are.
+        certificate: PEM file, with `key`: it speaks https.
+        key: see `certificate`.
+        authority: what clients are to trust then.
+        address: of this machine; one that containers reach, for tests on a cluster.
 
     Raises:
         NotBuilt: see `binary`.
@@ -129,8 +139,8 @@ def running(
     data = directory / "s3"
     data.mkdir(parents=True)
     access_key, secret_key = f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24)
-    port = _free_port()
-    command = [str(program), "--port", f"127.0.0.1:{port}", "--region", REGION]
+    port = _free_port(address)
+    command = [str(program), "--port", f"{address}:{port}", "--region", REGION]
     command += ["--health", "/health", "--quiet"]
     if certificate and key:
         command += ["--cert", str(certificate), "--key", str(key)]
@@ -144,10 +154,10 @@ def running(
         )
     scheme = "https" if certificate else "http"
     server = S3Server(
-        f"{scheme}://127.0.0.1:{port}", data, access_key, secret_key, process, authority
+        f"{scheme}://{address}:{port}", data, access_key, secret_key, process, authority
     )
     try:
-        _wait(process, port, scheme, directory / "s3.log")
+        _wait(process, address, port, scheme, directory / "s3.log")
         yield server
     finally:
         process.terminate()
@@ -158,15 +168,17 @@ def running(
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, scheme: str, log: Path) -> None:
+def _wait(
+    process: subprocess.Popen[bytes], address: str, port: int, scheme: str, log: Path
+) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         # It is the server of this test that answers, not what a certificate is worth.
         context = ssl._create_unverified_context()
         connection = (
-            http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
+            http.client.HTTPSConnection(address, port, timeout=2, context=context)
             if scheme == "https"
-            else http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            else http.client.HTTPConnection(address, port, timeout=2)
         )
         try:
             connection.request("GET", "/health")
@@ -179,9 +191,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, scheme: str, log: Path) -
     raise AssertionError(f"the S3 server does not answer:\n{log.read_text()[-2000:]}")
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 

@@ -139,6 +139,7 @@ def test_a_zone_is_founded_anew_with_one_server(made, tmp_path):
     restored = Store(tmp_path / "new" / "one.db")
     assert names(restored) == ["a", "b", "founded"]
     assert (restored.facts.zone_uuid, restored.facts.server_id) == ("other", 7)
+    assert restored.facts.hard_state == HardState(Term(2), ServerId(7))
     assert restored.configurations()[-1][1] == alone
     restored.close()
 

@@ -68,6 +68,20 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(source, tmp_path, monk
     assert list((tmp_path / "there").iterdir()) == []
 
 
+def test_what_killed_commands_left_is_removed_after_a_day(source, tmp_path):
+    old, young, other = (tmp_path / f".{name}.bck.0123abcd" for name in ("old", "young", "other"))
+    for path in (old, young):
+        path.touch()
+    other = tmp_path / "old.bck"
+    other.touch()
+    for path in (old, other):
+        os.utime(path, (1000, 1000))
+    place(str(tmp_path / "zone.bck")).put(source, replace=False)
+    assert not old.exists()
+    assert young.exists()
+    assert other.exists()
+
+
 def test_a_folder_is_listed_the_oldest_first(source, tmp_path):
     folder = tmp_path / "backups"
     for seconds, name in ((2000, "a.bck"), (1000, "b.bck"), (1500, "c.txt"), (1500, ".d.bck")):

@@ -149,6 +149,15 @@ def test_log_database_and_settlement(measured):
     assert value(measured, "oned_leader_known") == 0
 
 
+def test_backups_that_were_asked_for(measured):
+    measured.backup("success", 2.5, 4096)
+    measured.backup("failed", 60.0, 0)
+    assert value(measured, "oned_backups_total", result="success") == 1
+    assert value(measured, "oned_backups_total", result="failed") == 1
+    assert value(measured, "oned_backup_seconds_sum") == 2.5
+    assert value(measured, "oned_backup_last_size_bytes") == 4096
+
+
 def test_snapshots_on_their_way(measured):
     under_way = {"sending": {"zone-2": 12.5}, "receiving": True, "received_bytes": 4096}
     measured.observe_status(status(snapshots=under_way))

@@ -22,6 +22,11 @@ TASK_PLURAL: Final = "onezonetasks"
 TASK_SINGULAR: Final = "onezonetask"
 TASK_SHORT_NAME: Final = "ozt"
 
+BACKUP_KIND: Final = "OneZoneBackup"
+BACKUP_PLURAL: Final = "onezonebackups"
+BACKUP_SINGULAR: Final = "onezonebackup"
+BACKUP_SHORT_NAME: Final = "ozb"
+
 OPERATOR: Final = "onezone-operator"
 FIELD_MANAGER: Final = OPERATOR
 """Owner of every field that server-side apply writes."""
@@ -73,6 +78,15 @@ FENCED_ANNOTATION: Final = f"{GROUP}/fenced"
 FENCE_ANY_ANNOTATION: Final = f"{GROUP}/fence-beyond-quorum"
 """On the OneZone, by its user: true fences servers that the quorum cannot spare, too."""
 
+BACKUP_ZONE_LABEL: Final = f"{GROUP}/backup-of"
+"""On the pods of backup Jobs, in place of the zone's own label: they are no servers."""
+
+BACKUP_LABEL: Final = f"{GROUP}/backup"
+"""On a backup's Jobs and their pods: its uid."""
+
+SCHEDULED_ANNOTATION: Final = f"{GROUP}/scheduled-for"
+"""On a OneZoneBackup: the time of the zone's schedule that it was made for."""
+
 ROTATE_ANNOTATION: Final = f"{GROUP}/rotate"
 """On the authority's Secret, by a user: another authority is wanted. Gone once that has begun."""
 
@@ -83,6 +97,7 @@ CONTAINER: Final = "oned"
 PREPARATION: Final = "prepare"
 """The container that runs before the server: it carries out a founding."""
 
+BACKUP_CONTAINER: Final = "onedb"
 DATA_VOLUME: Final = "data"
 CONFIG_KEY: Final = "oned.conf"
 BOOTSTRAP_KEY: Final = "bootstrap"
@@ -103,6 +118,9 @@ ADMIN_PORT: Final = 2636
 NAME_MAX: Final = 40
 """Longest name of a OneZone: names derived from it, and the StatefulSet's revision label, must
 stay within 63 characters."""
+
+BACKUP_NAME_MAX: Final = 54
+"""Longest name of a OneZoneBackup: its Jobs' names must stay within 63 characters."""
 
 MANAGED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={OPERATOR}"
 
@@ -155,6 +173,20 @@ def servers_service_name(zone: str) -> str:
 
 def leader_slice_name(zone: str) -> str:
     return f"{zone}-leader"
+
+
+def scheduled_backup_name(zone: str, stamp: str) -> str:
+    return f"{zone}-{stamp}"
+
+
+def backup_job_name(backup: str, attempt: int) -> str:
+    """The Job that takes a backup: another one for each attempt."""
+    return f"{backup}-take-{attempt}"
+
+
+def delete_job_name(backup: str) -> str:
+    """The Job that deletes a backup's file."""
+    return f"{backup}-drop"
 
 
 def volume_name(zone: str, ordinal: int) -> str:
@@ -222,6 +254,13 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
         "resources": ["persistentvolumeclaims"],
         "verbs": ["list", "watch", "delete"],
     },
+    {
+        "apiGroups": [GROUP],
+        "resources": [BACKUP_PLURAL],
+        "verbs": ["list", "watch", "create", "delete"],
+    },
+    {"apiGroups": [GROUP], "resources": [f"{BACKUP_PLURAL}/status"], "verbs": ["patch"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "watch", "create"]},
     {
         "apiGroups": [""],
         "resources": ["configmaps", "secrets", "serviceaccounts", "services"],

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from oned.api.auth import Authenticator
 from oned.api.ports import Front
-from oned.errors import StorageError
+from oned.errors import Busy, NotLeader, StorageError
 from oned.state import users
 from oned.storage.export import Export
 
@@ -97,6 +97,10 @@ class Backups:
 
     async def _make(self, request: web.BaseRequest) -> web.StreamResponse:
         started, size = time.monotonic(), 0
+        # A follower waits until it has what was acknowledged anywhere before it was asked. Where
+        # nobody can tell it, a backup of what it has is better than none.
+        with suppress(NotLeader, Busy):
+            await self._front.read_barrier()
         try:
             async with self._front.backup() as (path, export):
                 response, whole = await _send(request, path, export, self._front.status().server_id)

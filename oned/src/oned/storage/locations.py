@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -29,6 +31,9 @@ PART_BYTES = 8 * 2**20
 PARTS_AT_ONCE = 2
 LISTED_MAX = 10_000
 """Backups that a listing shows at most."""
+
+LEFT_OVER_SECONDS = 86400
+"""Half a file that is so old is nobody's: whoever wrote it was killed."""
 
 _PRIVATE = 0o600
 _RETRIES = 4
@@ -107,6 +112,7 @@ class Directory:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target.parent)
             # It holds the users' password hashes.
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
             with os.fdopen(descriptor, "wb") as out, path.open("rb") as file:
@@ -298,6 +304,14 @@ def _reason(error: Exception) -> str:
 
 def _bounded(found: list[Stored]) -> list[Stored]:
     return sorted(found, key=lambda each: each.modified)[-LISTED_MAX:]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what commands left that were killed: it would fill the disk."""
+    for each in folder.glob(f".*{SUFFIX}.????????"):
+        with suppress(FileNotFoundError):
+            if time.time() - each.stat().st_mtime > LEFT_OVER_SECONDS:
+                each.unlink()
 
 
 def _sync(path: Path) -> None:

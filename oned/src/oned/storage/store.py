@@ -338,11 +338,16 @@ class Store(Reading):
     ) -> None:
         """Make a zone of its own of the content that is here, with these servers alone.
 
-        The log ends: it holds who the servers were. All of it must be applied.
+        The log ends: it holds who the servers were. All of it must be applied. The term is no lower
+        than that of the last entry, which a backup brings along: logs are compared by their last
+        terms, so that entries of a lower one would count for less than their absence.
         """
         last, term = self.last()
         assert last == self.facts.applied, f"entry {last} is not applied, {self.facts.applied}"
-        after = self.facts._replace(
+        before = self.facts
+        if term > before.term:
+            before = before.with_hard_state(HardState(term, server_id))
+        after = before._replace(
             zone_uuid=zone_uuid,
             server_id=server_id,
             base_index=last,

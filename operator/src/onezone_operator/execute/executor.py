@@ -41,6 +41,7 @@ from onezone_operator.kube.authority import (
     retire,
     trusted_pem,
 )
+from onezone_operator.kube.backups import create_object, write_backup_status
 from onezone_operator.kube.observe import Credentials, secret_data
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import Manifest, ObservedZone, ServerReport
@@ -49,7 +50,10 @@ from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
+    CreateBackup,
     CreateCredentials,
+    CreateJob,
+    DeleteBackup,
     DeleteTask,
     DeleteVolume,
     DropCertificates,
@@ -64,6 +68,7 @@ from onezone_operator.reconcile.steps import (
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportBackup,
     ReportTask,
     RetireAuthority,
     SetCredentialsOwner,
@@ -91,7 +96,9 @@ class Executor:
     observed: ObservedZone
     credentials: Credentials | None
 
-    async def execute(self, step: Step) -> str:  # noqa: C901, PLR0912 - one branch for each kind
+    async def execute(  # noqa: C901, PLR0912, PLR0915 - one branch for each kind
+        self, step: Step
+    ) -> str:
         """Do it, and say in a sentence what was done.
 
         Raises:
@@ -142,6 +149,12 @@ class Executor:
                 await write_task_status(self.kube, task, status)
             case DeleteTask(name=name, uid=uid):
                 await delete_object(self.kube, self.zone, naming.TASK_KIND, name, uid=uid)
+            case CreateBackup(manifest=manifest) | CreateJob(manifest=manifest):
+                await create_object(self.kube, manifest)
+            case ReportBackup(backup=backup, status=backup_status):
+                await write_backup_status(self.kube, backup, backup_status)
+            case DeleteBackup(name=name, uid=uid):
+                await delete_object(self.kube, self.zone, naming.BACKUP_KIND, name, uid=uid)
             case WaitForCatchUp() | Wait() | Nothing():
                 pass
             case _:

@@ -6,10 +6,11 @@ Who measures calls a small function here, or one of the counters below.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from onezone_operator.models.onezone import Condition
+from onezone_operator.models.onezone import BackupStatus, Condition
 
 __all__ = [
     "CACHED",
@@ -22,6 +23,7 @@ __all__ = [
     "ZONES",
     "forget_zone",
     "note_api_call",
+    "note_backups",
     "note_conditions",
     "note_success",
 ]
@@ -67,6 +69,26 @@ _CONDITION = Gauge(
     "A condition of a zone as in its status: 1 true, 0 false, -1 unknown",
     ["namespace", "zone", "condition"],
 )
+_BACKUP_SUCCESS = Gauge(
+    "onezone_backup_last_success_timestamp_seconds",
+    "When the newest backup of a zone that succeeded was begun",
+    ["namespace", "zone"],
+)
+_BACKUP_VERIFIED = Gauge(
+    "onezone_backup_last_verified_timestamp_seconds",
+    "When the newest backup of a zone was begun that a server was started on",
+    ["namespace", "zone"],
+)
+_BACKUP_NEXT = Gauge(
+    "onezone_backup_next_timestamp_seconds",
+    "When the next backup of a zone is due by its schedule",
+    ["namespace", "zone"],
+)
+_BACKUP_FAILURES = Gauge(
+    "onezone_backup_failures",
+    "Scheduled backups of a zone that failed since one succeeded",
+    ["namespace", "zone"],
+)
 _VALUES = {"True": 1, "False": 0}
 _UNKNOWN = -1
 
@@ -89,7 +111,26 @@ def note_conditions(namespace: str, zone: str, conditions: Iterable[Condition]) 
         _CONDITION.labels(namespace, zone, each.type).set(value)
 
 
+def note_backups(namespace: str, zone: str, status: BackupStatus | None) -> None:
+    """What the status says of backups. What there is not, has no value."""
+    moments = (
+        (_BACKUP_SUCCESS, status.last_successful_time if status is not None else None),
+        (_BACKUP_VERIFIED, status.last_verified_time if status is not None else None),
+        (_BACKUP_NEXT, status.next_time if status is not None else None),
+    )
+    for gauge, moment in moments:
+        if moment is None:
+            gauge.remove_by_labels({"namespace": namespace, "zone": zone})
+        else:
+            gauge.labels(namespace, zone).set(datetime.fromisoformat(moment).timestamp())
+    if status is None:
+        _BACKUP_FAILURES.remove_by_labels({"namespace": namespace, "zone": zone})
+    else:
+        _BACKUP_FAILURES.labels(namespace, zone).set(status.failures)
+
+
 def forget_zone(namespace: str, zone: str) -> None:
     """The zone is gone: its last values must not linger and raise alarms."""
+    note_backups(namespace, zone, None)
     for gauge in (_LAST_SUCCESS, _CONDITION):
         gauge.remove_by_labels({"namespace": namespace, "zone": zone})

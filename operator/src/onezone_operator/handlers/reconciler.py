@@ -19,7 +19,13 @@ from onezone_operator.config import Settings
 from onezone_operator.errors import Forbidden, Invalid, KubeError, OperatorError, ZoneRefused
 from onezone_operator.execute import Executor
 from onezone_operator.handlers.memory import ZoneMemory
-from onezone_operator.handlers.metrics import PASS_SECONDS, STATUS_WRITES, STEPS, note_conditions
+from onezone_operator.handlers.metrics import (
+    PASS_SECONDS,
+    STATUS_WRITES,
+    STEPS,
+    note_backups,
+    note_conditions,
+)
 from onezone_operator.kube.apply import write_status
 from onezone_operator.kube.events import create_event
 from onezone_operator.kube.observe import observe_kubernetes, read_zone
@@ -136,6 +142,7 @@ class Reconciler:
         """Write the status if it differs; the zone with the status that is there now."""
         status = build_status(zone, observed, step, self.clock())
         note_conditions(zone.namespace, zone.name, status.conditions)
+        note_backups(zone.namespace, zone.name, status.backup)
         written = await write_status(self.kube, zone, status)
         if written is None:
             return zone

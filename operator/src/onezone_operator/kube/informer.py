@@ -28,11 +28,13 @@ _ZONES = [("labelSelector", naming.ZONE_LABEL)]
 WATCHED: Mapping[str, list[tuple[str, str]]] = {
     naming.KIND: [],
     naming.TASK_KIND: [],
+    naming.BACKUP_KIND: [],
     "ConfigMap": _ZONES,
     # Not those that Kubernetes makes for the other Services.
     "EndpointSlice": [
         ("labelSelector", f"{naming.ZONE_LABEL},{naming.SLICE_MANAGED_BY_LABEL}={naming.OPERATOR}")
     ],
+    "Job": _ZONES,
     "PersistentVolumeClaim": _ZONES,
     "Pod": _ZONES,
     "PodDisruptionBudget": _ZONES,

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from onezone_operator import naming
 from onezone_operator.errors import NotFound
 from onezone_operator.kube.authority import certificate_ends
+from onezone_operator.kube.backups import read_backup_facts
 from onezone_operator.kube.certificates import (
     parse_api_certificate,
     parse_authority,
@@ -35,6 +36,7 @@ from onezone_operator.models.observed import (
     ObservedZone,
 )
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.resources.tls import api_secret_name
 
@@ -89,8 +91,9 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         kube.list_objects("Pod", zone.namespace, selector=selector),
         kube.list_objects("PersistentVolumeClaim", zone.namespace, selector=selector),
         _tasks(kube, zone),
+        read_backup_facts(kube, zone),
     ]
-    *found, pods, volumes, tasks = await _all(calls)
+    *found, pods, volumes, tasks, (backups, jobs) = await _all(calls)
     objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
     authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
     peers_secret = objects.get(("Secret", naming.peers_secret_name(zone.name)))
@@ -118,6 +121,8 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         volumes=tuple(_volume(each) for each in sorted(volumes, key=_name)),
         route=None if route is None else _route(route),
         tasks=tasks,
+        backups=_wanted(zone, tasks, backups),
+        jobs=jobs,
     )
     return Observation(observed, credentials)
 
@@ -161,6 +166,17 @@ async def _tasks(kube: KubeApi, zone: OneZone) -> tuple[OneZoneTask, ...]:
         with contextlib.suppress(ValidationError):  # the CRD refuses what this version cannot read
             tasks.append(OneZoneTask.model_validate(each))
     return tuple(sorted(tasks, key=lambda task: task.order))
+
+
+def _wanted(
+    zone: OneZone, tasks: Sequence[OneZoneTask], backups: Sequence[OneZoneBackup]
+) -> tuple[OneZoneBackup, ...]:
+    """The zone's backups, and those that it or a task of it begins with."""
+    names = {task.spec.backup_ref.name for task in tasks if task.spec.backup_ref is not None}
+    restore = zone.spec.bootstrap.restore if zone.spec.bootstrap is not None else None
+    if restore is not None and restore.backup_ref is not None:
+        names.add(restore.backup_ref.name)
+    return tuple(each for each in backups if each.zone == zone.name or each.name in names)
 
 
 def _zone_of(live: Manifest) -> str:

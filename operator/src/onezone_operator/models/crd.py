@@ -13,9 +13,23 @@ from pydantic import BaseModel
 
 from onezone_operator import naming
 from onezone_operator.models.onezone import OneZone, OneZoneSpec, OneZoneStatus
+from onezone_operator.models.onezonebackup import (
+    OneZoneBackup,
+    OneZoneBackupSpec,
+    OneZoneBackupStatus,
+)
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskSpec, OneZoneTaskStatus
 
-__all__ = ["DEFINITIONS", "FILE_NAME", "ONEZONE", "TASK", "Definition", "build_crd", "render_crd"]
+__all__ = [
+    "BACKUP",
+    "DEFINITIONS",
+    "FILE_NAME",
+    "ONEZONE",
+    "TASK",
+    "Definition",
+    "build_crd",
+    "render_crd",
+]
 
 _Columns = tuple[tuple[str, str, str, int], ...]
 
@@ -132,7 +146,36 @@ TASK = Definition(
     ),
 )
 
-DEFINITIONS = (ONEZONE, TASK)
+BACKUP = Definition(
+    kind=naming.BACKUP_KIND,
+    plural=naming.BACKUP_PLURAL,
+    singular=naming.BACKUP_SINGULAR,
+    short_name=naming.BACKUP_SHORT_NAME,
+    about=OneZoneBackup,
+    spec=OneZoneBackupSpec,
+    status=OneZoneBackupStatus,
+    columns=(
+        ("Zone", "string", ".spec.zoneRef.name", 0),
+        ("Succeeded", "string", '.status.conditions[?(@.type=="Succeeded")].status', 0),
+        ("Verified", "boolean", ".status.verified", 0),
+        ("Size", "integer", ".status.size", 0),
+        ("Server", "string", ".status.server", 0),
+        ("Age", "date", ".metadata.creationTimestamp", 0),
+        ("Location", "string", ".status.location", 1),
+        ("Status", "string", ".status.message", 1),
+    ),
+    rules=(
+        (
+            f"size(self.metadata.name) <= {naming.BACKUP_NAME_MAX}",
+            (
+                f"metadata.name may have {naming.BACKUP_NAME_MAX} characters at most: "
+                "names of Jobs are made from it"
+            ),
+        ),
+    ),
+)
+
+DEFINITIONS = (ONEZONE, BACKUP, TASK)
 FILE_NAME = ONEZONE.file_name
 
 

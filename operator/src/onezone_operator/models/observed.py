@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ObjectKey",
     "ObservedApiCertificate",
     "ObservedAuthority",
+    "ObservedJob",
     "ObservedPeers",
     "ObservedPod",
     "ObservedRoute",
@@ -189,6 +191,25 @@ class ObservedRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """A Job of a backup.
+
+    Attributes:
+        backup: uid of the backup that it is of.
+        outcome: the last words of its pod, once it is over.
+        reason: why it failed, as Kubernetes says it.
+        trouble: why its pod does not run.
+    """
+
+    name: str
+    backup: str
+    state: Literal["Running", "Succeeded", "Failed"]
+    outcome: str = ""
+    reason: str = ""
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedZone:
     """Everything one pass knows.
 
@@ -201,6 +222,8 @@ class ObservedZone:
         contested: objects that someone else keeps changing back; left alone for a while.
         has_credentials: whether the Secret with oneadmin's credentials can be used.
         tasks: the zone's, the oldest first.
+        backups: the zone's, the oldest first, and those that it or a task begins with.
+        jobs: of the zone's backups.
     """
 
     objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
@@ -216,10 +239,21 @@ class ObservedZone:
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
     contested: frozenset[ObjectKey] = frozenset()
     tasks: tuple[OneZoneTask, ...] = ()
+    backups: tuple[OneZoneBackup, ...] = ()
+    jobs: tuple[ObservedJob, ...] = ()
 
     def pod(self, name: str) -> ObservedPod | None:
         """The pod of a server."""
         return next((each for each in self.pods if each.name == name), None)
+
+    def backup(self, name: str) -> OneZoneBackup | None:
+        """A backup by its name."""
+        return next((each for each in self.backups if each.name == name), None)
+
+    def job(self, name: str, backup: str) -> ObservedJob | None:
+        """A Job by its name, if it is of the backup with this uid."""
+        found = (each for each in self.jobs if each.name == name and each.backup == backup)
+        return next(found, None)
 
     def volume(self, name: str) -> ObservedVolume | None:
         """A claim by its name."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
+from onezone_operator.models.backups import BackupSchedule, Bootstrap
+from onezone_operator.models.base import Model as _Model
+from onezone_operator.models.base import Moment, Name, unchanged
+from onezone_operator.models.base import map_list as _map_list
+from onezone_operator.models.base import rules as _rules
 from onezone_operator.models.quantity import Quantity
 
 __all__ = [
+    "BackupStatus",
     "CertificateStatus",
     "Condition",
     "DiagnosisStatus",
@@ -35,29 +40,9 @@ __all__ = [
 ]
 
 
-def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
-    return {"x-kubernetes-validations": [{"rule": rule, "message": text} for rule, text in rules]}
-
-
-def _map_list(key: str) -> dict[str, Any]:
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-
-
 _ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
-Name = Annotated[str, Field(max_length=253)]
 HostName = Annotated[str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-Text = Annotated[str, Field(max_length=1024)]
 StringMap = dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-        frozen=True,
-        extra="ignore",
-    )
 
 
 class RaftSettings(_Model):
@@ -360,6 +345,7 @@ class OneZoneSpec(_Model):
                     "no more failures than one server less; set allowEven to have it all the same"
                 ),
             ),
+            *unchanged("it is how the zone began", "bootstrap"),
             (
                 "self.tls.enabled == oldSelf.tls.enabled",
                 (
@@ -410,6 +396,12 @@ class OneZoneSpec(_Model):
 
     update_strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
     """How and when running servers are changed."""
+
+    backup: BackupSchedule | None = None
+    """When backups are taken, and where they are stored."""
+
+    bootstrap: Bootstrap | None = None
+    """How a new zone begins; empty when absent. It cannot be changed later."""
 
     credentials_secret_ref: SecretReference | None = None
     """Secret whose key one_auth holds oneadmin:<password>. Absent: one is made."""
@@ -513,6 +505,23 @@ class PastStep(_Model):
     """What was done, in a sentence."""
 
 
+class BackupStatus(_Model):
+    """The zone's backups by schedule."""
+
+    last_successful: Name | None = None
+    """The newest OneZoneBackup that succeeded, scheduled or not."""
+    last_successful_time: Moment | None = None
+    """When it was begun: it holds at least what was acknowledged before."""
+    last_verified_time: Moment | None = None
+    """The same of the newest one that a server was started on."""
+    last_scheduled_time: Moment | None = None
+    """The last time of the schedule that a backup was made for."""
+    next_time: Moment | None = None
+    """The next time of the schedule."""
+    failures: int = 0
+    """Scheduled backups that failed since one succeeded."""
+
+
 class OneZoneStatus(_Model):
     """A zone as it was found."""
 
@@ -546,6 +555,8 @@ class OneZoneStatus(_Model):
         default_factory=list
     )
     """The last twenty steps that changed something, the latest last."""
+    backup: BackupStatus | None = None
+    """The zone's backups; absent while there are none and none are wanted."""
     certificates: Annotated[list[CertificateStatus], Field(json_schema_extra=_map_list("name"))] = (
         Field(default_factory=list)
     )

@@ -10,15 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from onezone_operator.models.onezone import (
-    Condition,
-    Metadata,
-    Name,
-    Text,
-    _map_list,
-    _Model,
-    _rules,
-)
+from onezone_operator.models.base import Model as _Model
+from onezone_operator.models.base import Name, Text, unchanged
+from onezone_operator.models.base import map_list as _map_list
+from onezone_operator.models.base import rules as _rules
+from onezone_operator.models.onezone import Condition, Metadata
 
 __all__ = [
     "BackupReference",
@@ -47,27 +43,19 @@ class BackupReference(_Model):
     """Name of the OneZoneBackup."""
 
 
-def _unchanged(*names: str) -> tuple[tuple[str, str], ...]:
-    """Rules that hold these fields as they were when the task was made."""
-    return tuple(
-        (
-            (
-                f"has(self.{name}) == has(oldSelf.{name})"
-                f" && (!has(self.{name}) || self.{name} == oldSelf.{name})"
-            ),
-            f"{name} cannot be changed: delete the task and make another",
-        )
-        for name in names
-    )
-
-
 class OneZoneTaskSpec(_Model):
     """What shall be done. Only confirm can be changed later."""
 
     model_config = ConfigDict(
         json_schema_extra=_rules(
-            *_unchanged(
-                "zoneRef", "type", "server", "backupRef", "location", "ttlSecondsAfterFinished"
+            *unchanged(
+                "delete the task and make another",
+                "zoneRef",
+                "type",
+                "server",
+                "backupRef",
+                "location",
+                "ttlSecondsAfterFinished",
             ),
             ("self.confirm || !oldSelf.confirm", "confirm cannot be taken back: delete the task"),
             (

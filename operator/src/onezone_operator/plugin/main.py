@@ -26,7 +26,7 @@ from onezone_operator.errors import (
 )
 from onezone_operator.kube import KubeReader
 from onezone_operator.models.observed import Manifest
-from onezone_operator.plugin import acts, gather, report, view
+from onezone_operator.plugin import acts, completion, gather, report, view
 from onezone_operator.plugin.session import (
     EXIT_UNREAD,
     login_from,
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.zones)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Zones of all namespaces.")
 @output_option
 @click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds.")
@@ -172,7 +172,7 @@ async def _explained(kube: KubeReader, wanted: Manifest, namespace: str) -> Any:
 
 
 @main.command("report")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.zones)
 @click.option(
     "-o",
     "--output",
@@ -228,8 +228,11 @@ def _write_zip(path: Path, files: dict[str, bytes]) -> None:
 
 
 @main.command()
-@click.argument("name")
-@click.option("--server", help="Number or name of one server; all when absent.")
+@click.argument("name", shell_complete=completion.zones)
+@click.option(
+    "--server",
+    help="Number or name of one server; all when absent.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on as the servers log.")
 @click.option("-p", "--previous", is_flag=True, help="Of the container that ran before.")
 @click.option("--tail", type=click.IntRange(min=0), help="Last lines only.")

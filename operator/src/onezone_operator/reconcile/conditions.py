@@ -8,6 +8,7 @@ from typing import Literal
 
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.backup_status import judge_backups
 from onezone_operator.reconcile.certificates import certificate_trouble
 from onezone_operator.reconcile.diagnosis import explain
 from onezone_operator.reconcile.fencing import fenced_servers
@@ -61,6 +62,7 @@ def judge(
     zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step: Step, now: datetime
 ) -> dict[str, Verdict]:
     """All conditions, in the order in which they are shown."""
+    backups = judge_backups(zone, observed, now)
     quorate = _quorate(zone, observed, diagnosis)
     routing = _routing(zone, observed, diagnosis)
     servers = _all_servers_ready(zone, observed, diagnosis)
@@ -73,7 +75,7 @@ def judge(
         "Degraded": _degraded(zone, observed, diagnosis, step),
         "ConfigInSync": _config_in_sync(zone, observed),
         "CertificatesReady": _certificates_ready(observed, now),
-        "BackupReady": Verdict("Unknown", "NotConfigured", "This version takes no backups"),
+        "BackupReady": Verdict(backups.status, backups.reason, backups.message),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
         if zone.spec.paused
         else Verdict("False", "NotPaused"),

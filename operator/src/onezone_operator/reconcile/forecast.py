@@ -30,7 +30,10 @@ from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
     ApplyObjects,
     CreateAuthority,
+    CreateBackup,
     CreateCredentials,
+    CreateJob,
+    DeleteBackup,
     DeleteTask,
     DeleteVolume,
     DropCertificates,
@@ -45,6 +48,7 @@ from onezone_operator.reconcile.steps import (
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportBackup,
     ReportTask,
     RetireAuthority,
     SetCredentialsOwner,
@@ -126,7 +130,15 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
             return replace(observed, route=ObservedRoute((address,), leader, term))
         case HandOver(leader=leader, server=server):
             return _handed_over(observed, leader, to=server)
-        case DeleteVolume() | ReportTask() | DeleteTask():
+        case (
+            DeleteVolume()
+            | ReportTask()
+            | DeleteTask()
+            | CreateBackup()
+            | CreateJob()
+            | ReportBackup()
+            | DeleteBackup()
+        ):
             return None
         case WaitForCatchUp(server=server):
             voting = [

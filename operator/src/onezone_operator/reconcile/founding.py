@@ -18,6 +18,7 @@ from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonetask import OneZoneTask
 from onezone_operator.reconcile.membership import known_size
 from onezone_operator.reconcile.quorum import Diagnosis, Health
+from onezone_operator.reconcile.sources import source_of_task
 from onezone_operator.reconcile.steps import ApplyObjects, ReportTask, SetReplicas, Step, Wait
 from onezone_operator.reconcile.tasks import active_task, fail, report, start, succeed
 from onezone_operator.resources.children import (
@@ -108,7 +109,7 @@ def _begin(
     server = _founder(zone, observed, diagnosis, task)
     message = f"The zone begins anew with {server}"
     return start(
-        task, message, now, server=server, preview=sentences, location=_source(observed, task)
+        task, message, now, server=server, preview=sentences, location=_source(zone, observed, task)
     )
 
 
@@ -116,6 +117,8 @@ def _outlook(
     zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, task: OneZoneTask
 ) -> tuple[str, list[str]]:
     """Why it cannot be done now, or what will be done and what may be lost."""
+    if zone.spec.hibernated:
+        return "The zone hibernates: wake it first (spec.hibernated)", []
     if task.spec.type == "RecoverQuorum":
         return _recovery_outlook(observed, diagnosis, task)
     return _restore_outlook(zone, observed, diagnosis, task)
@@ -177,7 +180,7 @@ def _restore_outlook(
 ) -> tuple[str, list[str]]:
     if diagnosis.health in _NEVER_OVER:
         return f"The zone is {diagnosis.health}: nothing is replaced before it is certain", []
-    source = _source(observed, task)
+    source = _source(zone, observed, task)
     if source is None:
         return f"Waiting until backup {_backup_name(task)} exists and succeeded", []
     server = _founder(zone, observed, diagnosis, task)
@@ -223,9 +226,9 @@ def _log_end(each: ServerReport) -> tuple[int, int, str]:
     return each.log_term, each.log_index, each.name
 
 
-def _source(observed: ObservedZone, task: OneZoneTask) -> str | None:
-    del observed
-    return task.spec.location
+def _source(zone: OneZone, observed: ObservedZone, task: OneZoneTask) -> str | None:
+    source = source_of_task(zone, observed, task)
+    return source.location if source is not None else None
 
 
 def _backup_name(task: OneZoneTask) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from onezone_operator.models.onezone import OneZoneStatus
+from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
@@ -17,6 +18,7 @@ from onezone_operator.reconcile.steps import (
     RemoveMember,
     RepairRoute,
     ReplacePod,
+    ReportBackup,
     ReportTask,
     RetireAuthority,
     SetReplicas,
@@ -62,6 +64,8 @@ def notice_of_step(step: Step) -> Notice | None:
             return Notice("Normal", "VolumeDeleted", describe(step))
         case ReportTask(task=task, status=status):
             return _notice_of_task(task, status)
+        case ReportBackup(backup=backup, status=backup_status):
+            return _notice_of_backup(backup, backup_status)
         case _:
             return None
 
@@ -75,6 +79,17 @@ def _notice_of_task(task: OneZoneTask, status: OneZoneTaskStatus) -> Notice | No
         return Notice("Warning", "TaskFailed", text)
     is_start = status.started_at is not None and not task.is_started
     return Notice("Normal", "TaskStarted", text) if is_start else None
+
+
+def _notice_of_backup(backup: OneZoneBackup, status: OneZoneBackupStatus) -> Notice | None:
+    """A backup is over, or an attempt failed."""
+    text = f"{backup.name}: {status.message}"
+    if status.completed_at is not None:
+        if status.outcome is not None and status.outcome.status == "True":
+            return Notice("Normal", "BackupTaken", text)
+        return Notice("Warning", "BackupFailed", text)
+    is_again = status.attempts > backup.status.attempts > 0
+    return Notice("Warning", "BackupTriedAgain", text) if is_again else None
 
 
 def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Notice, ...]:

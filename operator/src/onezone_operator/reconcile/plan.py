@@ -12,6 +12,7 @@ from datetime import datetime
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
+from onezone_operator.reconcile.backups import plan_backups, plan_waiting_backup
 from onezone_operator.reconcile.certificates import (
     plan_certificate_request,
     plan_rotation,
@@ -28,6 +29,12 @@ from onezone_operator.reconcile.membership import (
     plan_membership,
 )
 from onezone_operator.reconcile.quorum import Diagnosis, Health, diagnose
+from onezone_operator.reconcile.restore import (
+    founding_text,
+    is_restored,
+    plan_missing_backup,
+    restore_storage,
+)
 from onezone_operator.reconcile.rollout import plan_broken_pod, plan_rollout
 from onezone_operator.reconcile.routing import plan_route
 from onezone_operator.reconcile.seed import (
@@ -76,7 +83,11 @@ def plan(
         return Nothing("Deleted", "The OneZone is being deleted")
     if zone.spec.paused:
         return Nothing("Paused", "The operator is paused for this zone (spec.paused)")
-    first = _plan_foreign(zone, observed) or plan_record(zone, observed)
+    first = (
+        _plan_foreign(zone, observed)
+        or plan_record(zone, observed)
+        or plan_missing_backup(zone, observed)
+    )
     if first is not None:
         return first
     blocked = find_blocked(zone, observed)
@@ -95,11 +106,13 @@ def plan(
         or plan_finished_tasks(observed, now)
         or plan_previews(zone, observed, diagnosis, now)
         or plan_founding(zone, observed, diagnosis, shape, now)
+        or plan_waiting_backup(zone, observed, diagnosis, now)
         or plan_hibernation(zone, observed, shape)
         or plan_fence(zone, observed, diagnosis)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
         or plan_task(zone, observed, diagnosis, now)
+        or plan_backups(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
         or plan_rollout(zone, observed, diagnosis, now)
         or _plan_certificates(zone, observed, diagnosis, now)
@@ -166,20 +179,15 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
         zone_uuid=str(zone_uuid(zone, observed)),
         replicas=replicas,
         voters=len(diagnosis.voters) or known or replicas,
-        bootstrap="" if bootstrapped else naming.server_name(zone.name, 0),
+        bootstrap="" if bootstrapped or is_restored(zone) else naming.server_name(zone.name, 0),
         address_type=address_type,
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
-        founding=_founding(zone, observed),
+        founding=founding_text(zone, observed),
+        restore_storage=restore_storage(zone, observed),
         keeps_volumes=(
             keeps_volumes(observed) or zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas)
         ),
     )
-
-
-def _founding(zone: OneZone, observed: ObservedZone) -> str:
-    """What a task has written stays: a volume that comes back late must still read it."""
-    live = observed.objects.get(("ConfigMap", naming.config_map_name(zone.name)), {})
-    return str((live.get("data") or {}).get(naming.FOUNDING_KEY, ""))
 
 
 def _plan_foreign(zone: OneZone, observed: ObservedZone) -> Step | None:

@@ -20,6 +20,7 @@ from onezone_operator.models.onezone import (
     PlanStatus,
     ServerStatus,
 )
+from onezone_operator.reconcile.backup_status import build_backup_status
 from onezone_operator.reconcile.certificates import certificate_ends
 from onezone_operator.reconcile.conditions import Verdict, judge
 from onezone_operator.reconcile.diagnosis import explain
@@ -69,6 +70,7 @@ def build_status(zone: OneZone, observed: ObservedZone, step: Step, now: datetim
         diagnosis=DiagnosisStatus(health=str(finding.health), message=finding.message),
         plan=planned,
         history=_history(zone.status, planned, now) if is_change(step) else zone.status.history,
+        backup=build_backup_status(zone, observed, now),
         certificates=certificate_ends(observed),
         conditions=[_condition(zone, kind, verdict, now) for kind, verdict in verdicts.items()],
     )

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from onezone_operator.models.observed import Manifest
+from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
     "AnnounceAuthority",
     "ApplyObjects",
     "CreateAuthority",
+    "CreateBackup",
     "CreateCredentials",
+    "CreateJob",
+    "DeleteBackup",
     "DeleteTask",
     "DeleteVolume",
     "DropCertificates",
@@ -27,6 +31,7 @@ __all__ = [
     "RemoveMember",
     "RepairRoute",
     "ReplacePod",
+    "ReportBackup",
     "ReportTask",
     "RetireAuthority",
     "SetCredentialsOwner",
@@ -222,6 +227,37 @@ class DeleteTask:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateBackup:
+    """Make the OneZoneBackup that the schedule asks for."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Start a backup's Job."""
+
+    manifest: Manifest
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBackup:
+    """Write a backup's status: it is begun, is tried again, or is over."""
+
+    backup: OneZoneBackup
+    status: OneZoneBackupStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBackup:
+    """Delete a backup that the zone's retention does not keep."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitForCatchUp:
     """A server that was added copies the zone's state and becomes a voter by itself."""
 
@@ -270,6 +306,10 @@ Step = (
     | DeleteVolume
     | ReportTask
     | DeleteTask
+    | CreateBackup
+    | CreateJob
+    | ReportBackup
+    | DeleteBackup
     | WaitForCatchUp
     | Wait
     | Nothing
@@ -349,6 +389,14 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Task {task.name} ({task.spec.type}): {status.message}"
         case DeleteTask(name=name):
             return f"Deleting task {name}, which was over long ago"
+        case CreateBackup(manifest=manifest):
+            return f"Making backup {manifest['metadata']['name']} by the schedule"
+        case CreateJob(purpose=purpose):
+            return f"Starting a Job: {purpose}"
+        case ReportBackup(backup=backup, status=status):
+            return f"Backup {backup.name}: {status.message}"
+        case DeleteBackup(name=name):
+            return f"Deleting backup {name}, which the retention does not keep"
         case WaitForCatchUp(server=server, lag=lag):
             behind = f", up to {rounded_lag(lag)} entries behind" if lag else ""
             return f"Waiting until {server} has caught up and votes{behind}"

@@ -40,6 +40,9 @@ __all__ = [
 HAND_OVER_WITHIN = timedelta(minutes=2)
 """A hand-over that did not come about by then is given up: whoever asked looks elsewhere."""
 
+_TEXT_MAX = 1024
+"""Characters of a sentence in a task's status."""
+
 BEST_SERVER = -1
 """In place of a server's id: whoever takes over soonest."""
 
@@ -272,6 +275,9 @@ def _written(  # noqa: PLR0917 - the words of a condition
     now: datetime,
     record: dict[str, Any],
 ) -> ReportTask:
+    message = message[:_TEXT_MAX]
+    if "preview" in record:
+        record = {**record, "preview": [each[:_TEXT_MAX] for each in record["preview"]]}
     before = task.status.outcome
     same = before is not None and before.status == status
     condition = Condition(

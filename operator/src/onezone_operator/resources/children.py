@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.resources.configuration import build_config_map
@@ -34,6 +35,7 @@ class Shape:
         address_type: IPv4 or IPv6.
         live_stateful_set: the StatefulSet as it is.
         founding: the ConfigMap's word on who founds the zone anew, or empty.
+        restore_storage: where the backup is that a server begins with before it starts.
         keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
             for those of servers that are removed.
     """
@@ -45,6 +47,7 @@ class Shape:
     address_type: str = "IPv4"
     live_stateful_set: Manifest | None = None
     founding: str = ""
+    restore_storage: BackupStorage | None = None
     keeps_volumes: bool = False
 
 
@@ -75,6 +78,7 @@ def build_sized_stateful_set(zone: OneZone, shape: Shape) -> Manifest:
         zone_uuid=shape.zone_uuid,
         live=shape.live_stateful_set,
         keeps_volumes=shape.keeps_volumes,
+        restore_storage=shape.restore_storage,
     )
     # Claims are taken over as the API server spells them, which is no change of the operator's.
     hashed = {key: value for key, value in manifest["spec"].items() if key != _CLAIMS}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from onezone_operator import naming
+from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.onezone import Amounts, OneZone
 from onezone_operator.resources.configuration import config_digest
 from onezone_operator.resources.services import service_account_name
+from onezone_operator.resources.storages import Access, build_access_to
 from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["build_pod_template"]
@@ -25,12 +27,16 @@ TOKEN_SECONDS = 3600
 """Life of the hook's token, renewed by the kubelet long before."""
 
 
-def build_pod_template(zone: OneZone) -> dict[str, Any]:
+def build_pod_template(
+    zone: OneZone, restore_storage: BackupStorage | None = None
+) -> dict[str, Any]:
     """Template of the StatefulSet. ``zone.spec.image`` must be set.
 
     A change of anything here makes servers be replaced one by one, so nothing may be in it that
-    differs from pass to pass.
+    differs from pass to pass. A storage of backups is there only while a server is to begin with
+    one: a claim that one node alone can mount must not hold the servers together.
     """
+    access = build_access_to(restore_storage, read_only=True)
     assert zone.spec.image is not None, "the default image is filled in before planning"
     scheduling = zone.spec.scheduling
     spec: dict[str, Any] = {
@@ -46,9 +52,9 @@ def build_pod_template(zone: OneZone) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [_preparation(zone)],
+        "initContainers": [_preparation(zone, access)],
         "containers": [_container(zone)],
-        "volumes": _volumes(zone),
+        "volumes": [*_volumes(zone), *access.volumes],
     }
     if zone.spec.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": each.name} for each in zone.spec.image_pull_secrets]
@@ -119,7 +125,7 @@ def _container(zone: OneZone) -> dict[str, Any]:
     }
 
 
-def _preparation(zone: OneZone) -> dict[str, Any]:
+def _preparation(zone: OneZone, access: Access) -> dict[str, Any]:
     """What is done with the database before the server starts, if a founding is under way."""
     founding = {"name": "ONED_FOUNDING", "valueFrom": _key(zone, naming.FOUNDING_KEY)}
     return {
@@ -127,10 +133,11 @@ def _preparation(zone: OneZone) -> dict[str, Any]:
         "image": zone.spec.image,
         "imagePullPolicy": zone.spec.image_pull_policy,
         "command": ["onedb", "prepare", "--config", f"/etc/one/{naming.CONFIG_KEY}"],
-        "env": [*_environment(zone), founding],
+        "env": [*_environment(zone), founding, *access.environment],
         "resources": _resources(zone),
         "securityContext": _confined(),
-        "volumeMounts": _mounts(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [*_mounts(), *access.mounts],
     }
 
 

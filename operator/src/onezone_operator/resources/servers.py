@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onezone_operator import naming
+from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.resources.metadata import build_metadata
@@ -20,6 +21,7 @@ def build_stateful_set(
     zone_uuid: str,
     live: Manifest | None = None,
     keeps_volumes: bool = False,
+    restore_storage: BackupStorage | None = None,
 ) -> Manifest:
     """The StatefulSet.
 
@@ -29,6 +31,8 @@ def build_stateful_set(
         zone_uuid: stamped on each volume, so that a kept volume tells whose it is.
         live: the StatefulSet as it is. Claims cannot be changed in one, so they are taken over
             as they are; ``drift.storage_difference`` tells what this leaves undone.
+        restore_storage: mounted in front of the servers, while one of them is to begin with a
+            backup that is there.
         keeps_volumes: a pod that goes leaves its volume behind, whatever the policy says.
     """
     policy = zone.spec.storage.persistent_volume_claim_retention_policy
@@ -52,7 +56,7 @@ def build_stateful_set(
             },
             "revisionHistoryLimit": 5,
             "selector": {"matchLabels": naming.selector_labels(zone.name)},
-            "template": build_pod_template(zone),
+            "template": build_pod_template(zone, restore_storage),
             "volumeClaimTemplates": claims,
         },
     }

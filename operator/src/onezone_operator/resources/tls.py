@@ -55,6 +55,7 @@ def build_certificate(zone: OneZone, hosts: tuple[str, ...]) -> Manifest:
         "metadata": build_metadata(zone, name),
         "spec": {
             "secretName": name,
+            "secretTemplate": {"labels": naming.object_labels(zone.name)},
             "dnsNames": [host for host in hosts if not is_address(host)],
             "ipAddresses": [host for host in hosts if is_address(host)],
             "issuerRef": {"name": issuer.name, "kind": issuer.kind, "group": "cert-manager.io"},
