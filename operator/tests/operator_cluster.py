@@ -81,7 +81,17 @@ class Cluster:
             if kind == "Pod"
             and name not in self.down
             and "going" not in pod
+            and name not in self.fenced()
             and pod["image"] not in self.bad_images
+        }
+
+    def fenced(self) -> set[str]:
+        """Servers whose pods are marked: they answer, and take no part."""
+        return {
+            name
+            for (kind, name), pod in self.objects.items()
+            if kind == "Pod"
+            and (pod["metadata"].get("annotations") or {}).get(naming.FENCED_ANNOTATION) == "true"
         }
 
     # The API: KubeApi. What was read is not copied, since a write makes another object of it.
@@ -169,6 +179,13 @@ class Cluster:
         version = change.get("metadata", {}).pop("resourceVersion", None)
         if version is not None and version != live["metadata"]["resourceVersion"]:
             raise Conflict(name)
+        if (
+            change.get("metadata", {}).get("uid", live["metadata"]["uid"])
+            != live["metadata"]["uid"]
+        ):
+            raise Conflict(name)
+        if kind == "Pod":
+            self.check_patch(name, change)
         if kind in {naming.KIND, naming.TASK_KIND, naming.BACKUP_KIND}:
             assert subresource == "status"
         changed = self.objects[(kind, name)] = _copy(live)
@@ -207,6 +224,9 @@ class Cluster:
         live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         if ("Pod", claim.removeprefix(f"{naming.DATA_VOLUME}-")) not in self.objects:
             live.setdefault("going", self.pod_stays)
+
+    def check_patch(self, name: str, change: dict[str, Any]) -> None:
+        """Raise if this change of a pod breaks something."""
 
     def check_resize(self, replicas: int) -> None:
         """Raise if this number of pods breaks something."""

@@ -44,6 +44,8 @@ class Operation:
     """What it came to."""
     is_asleep: bool = False
     """It starts with a zone that is hibernated."""
+    fenced: str = ""
+    """It starts with this server fenced."""
 
 
 def _declare(**spec: object) -> Callable[[World], None]:
@@ -184,6 +186,10 @@ OPERATIONS = (
     Operation("hibernate", 3, _declare(hibernated=True)),
     Operation("hibernate under a follower", 3, _hibernate_under_a_follower),
     Operation("wake", 3, _declare(hibernated=False), is_asleep=True),
+    Operation("fence the leader", 3, _declare(fencedServers=[f"{ZONE}-0"])),
+    Operation("fence a follower", 3, _declare(fencedServers=[f"{ZONE}-2"])),
+    Operation("unfence", 3, _declare(fencedServers=[]), fenced=f"{ZONE}-1"),
+    Operation("fence another", 3, _declare(fencedServers=[f"{ZONE}-2"]), fenced=f"{ZONE}-1"),
     Operation("repair the route", 3, _fail_over_without_hook),
     Operation("roll without a hook", 3, _roll_without_hook),
     Operation("make a new zone of https", 0, _declare(replicas=1, **DELETED, **HTTPS)),
@@ -267,6 +273,9 @@ async def prepare(
     if operation.servers:
         https = HTTPS if operation.is_https else {}
         world.declare(replicas=operation.servers, **DELETED, **https)
+        await _settle(world)
+    if operation.fenced:
+        world.declare(fencedServers=[operation.fenced])
         await _settle(world)
     if operation.is_asleep:
         world.declare(hibernated=True)
@@ -480,6 +489,10 @@ def _check_status(world: World) -> None:
     zone = world.zone()
     status = zone.status
     conditions = {each.type: each.status for each in status.conditions}
+    if zone.spec.fenced_servers:
+        assert status.condition("Degraded").reason == "ServersFenced"
+        assert (conditions["Quorate"], status.leader) == ("True", world.leader)
+        return
     assert conditions == {
         "Ready": "True",
         "Quorate": "True",

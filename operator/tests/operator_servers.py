@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from operator_certificates import Certificates, check_acceptance, run_kubelet
@@ -14,6 +15,9 @@ from onezone_operator import naming
 from onezone_operator.errors import ZoneRefused, ZoneUnreachable
 from onezone_operator.models.observed import Member, ReportedCertificate, ServerReport
 from onezone_operator.zone.ports import ApiAddress
+
+LONG_AGO = datetime(2025, 12, 31, tzinfo=UTC)
+"""When a server that is away was last heard of."""
 
 BACKUP_COMMIT = 5
 """The last entry in the backup that a zone is restored from."""
@@ -193,7 +197,8 @@ class Servers(Cluster):
         return {
             name: self._report(name)
             for name, address in addresses.items()
-            if name in self.running() and self.objects[("Pod", name)]["status"]["podIP"] == address
+            if name in self.running() | self.fenced()
+            and self.objects[("Pod", name)]["status"]["podIP"] == address
         }
 
     async def add_server(
@@ -308,7 +313,14 @@ class Servers(Cluster):
             raise ViolationError(f"nobody asked to replace {name}")
         self.replaced.add(name)
 
+    def check_patch(self, name: str, change: dict[str, Any]) -> None:
+        mark = change["metadata"]["annotations"][naming.FENCED_ANNOTATION]
+        if mark == "true" and not self.has_quorum(without=name):
+            raise ViolationError(f"fencing {name} costs the quorum")
+
     def check_delete(self, name: str) -> None:
+        if name in self.fenced():
+            raise ViolationError(f"{name} is fenced, and its pod deleted")
         takes_part = name in self.running()
         if takes_part and len(self.voters()) > 1 and not self.has_quorum(without=name):
             raise ViolationError(f"deleting {name} costs the quorum")
@@ -324,9 +336,11 @@ class Servers(Cluster):
             name=name,
             zone_uuid=disk.zone_uuid,
             server_id=ids.get(name) if knows else None,
-            state="leader" if is_leader else "follower",
+            state=self._state(name),
             term=self.term if knows else 0,
-            leader_id=ids.get(self.leader or "") if knows else None,
+            leader_id=(ids.get(self.leader or "") if name not in self.fenced() else -1)
+            if knows
+            else None,
             commit=10 if knows else 0,
             log_index=disk.commit,
             log_term=self.term if knows else 0,
@@ -337,19 +351,26 @@ class Servers(Cluster):
             members=tuple(self._member(each, is_leader) for each in self.members) if knows else (),
         )
 
+    def _state(self, name: str) -> str:
+        if name in self.fenced():
+            return "fenced"
+        return "leader" if name == self.leader else "follower"
+
     def _certificates_of(self, name: str) -> dict[str, ReportedCertificate]:
         loaded = self.loaded.get(self._uid(name))
         return loaded.report() if loaded is not None else {}
 
     def _member(self, member: RaftMember, told_by_leader: bool) -> Member:
         is_up = member.name in self.running()
+        # Always the same moment, as it is for a server that stays away.
+        away = (self.now - LONG_AGO).total_seconds()
         return Member(
             id=member.id,
             name=member.name,
             endpoint="http://x/RPC2",
             voter=member.voter,
             lag=(0 if member.voter else 500) if told_by_leader else None,
-            last_contact_seconds=(0.1 if is_up else 60.0) if told_by_leader else None,
+            last_contact_seconds=(0.1 if is_up else away) if told_by_leader else None,
         )
 
     def _new_member(self, name: str, *, voter: bool = False) -> RaftMember:

@@ -139,6 +139,12 @@ class World(Backups):
         status = live.get("status") or {}
         if status.get("observedGeneration") != live["metadata"]["generation"]:
             return False
+        fenced = self.objects[(naming.KIND, ZONE)]["spec"].get("fencedServers") or []
+        if fenced:
+            told = {(each["name"], each["role"], each["ready"]) for each in status["servers"]}
+            return status["plan"].get("waitingFor") == "ServerFenced" and all(
+                (name, "fenced", False) in told for name in fenced
+            )
         kind = "Hibernated" if self.is_to_sleep() else "Ready"
         told = next(each for each in status["conditions"] if each["type"] == kind)
         return status["plan"]["step"] == "Nothing" and told["status"] == "True"
@@ -173,6 +179,7 @@ class World(Backups):
             {member.name for member in self.voters()} == names
             and len(self.members) == wanted
             and {name for kind, name in self.objects if kind == "Pod"} == pods
+            and self.fenced() == set(self.zone().spec.fenced_servers)
             and self.is_in_sync()
             and all(task.is_finished for task in self.tasks())
         )

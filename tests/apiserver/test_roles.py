@@ -76,6 +76,11 @@ def granted(objects: list[dict[str, Any]]) -> set[tuple[str, str]]:
     }
 
 
+def is_marked(lab: Lab, pod: str) -> bool:
+    annotations = lab.api.request("GET", pod)["metadata"].get("annotations", {})
+    return bool(annotations.get("onezone.dev/fenced") == "true")
+
+
 def ask(lab: Lab, namespace: str, name: str, **spec: Any) -> None:
     """A task, until it is finished."""
     path = f"/apis/onezone.dev/v1alpha1/namespaces/{namespace}/onezonetasks/{name}"
@@ -142,6 +147,12 @@ def exercise(lab: Lab, namespace: str) -> None:
     lab.wait_until_steady(namespace, "zone")
     lab.declare(namespace, "zone", replicas=3, image="example.org/oned:other")
     lab.wait_until_steady(namespace, "zone", 90)
+    pod = f"/api/v1/namespaces/{namespace}/pods/zone-1"
+    for fenced in (["zone-1"], []):
+        lab.declare(
+            namespace, "zone", replicas=3, image="example.org/oned:other", fencedServers=fenced
+        )
+        wait_until(lambda: is_marked(lab, pod) == bool(fenced), "marked as declared", 20)  # noqa: B023
     ask(lab, namespace, "hand-over", type="HandOver", ttlSecondsAfterFinished=0)
     ask(lab, namespace, "replace", type="ReplaceServer", server="zone-2")
     lab.wait_until_steady(namespace, "zone", 90)

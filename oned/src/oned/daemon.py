@@ -9,7 +9,8 @@ import os
 import secrets
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,7 @@ from oned.errors import (
     ForeignDatabase,
     StorageError,
 )
+from oned.fencing import Fence, fenced_report
 from oned.hooks.kubernetes import KubernetesHook
 from oned.hooks.runner import HookRunner
 from oned.hooks.vip import Vip
@@ -307,25 +309,83 @@ def _api_certificates(config: Config) -> tls.Certificates | None:
 async def _serve(config: Config, environment: Environment) -> int:
     for warning in config.warnings:
         _log.warning("oned.conf", warning=warning)
-    parts = _build(config, environment, await _open(config, environment))
-    stopped, hurried = asyncio.Event(), asyncio.Event()
+    ends = _Ends(Fence(environment.fence_file))
     loop = asyncio.get_running_loop()
-
-    def asked_to_stop() -> None:
-        (hurried if stopped.is_set() else stopped).set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
+        loop.add_signal_handler(number, ends.ask)
+    code: int | None = None
+    while code is None:
+        stay = _stay_fenced if ends.fence.is_up() else _take_part
+        code = await stay(config, environment, ends)
+    return code
+
+
+@dataclass(slots=True)
+class _Ends:
+    """What ends a server's part in its zone: a signal, which a second one hurries, or a fence."""
+
+    fence: Fence
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self) -> None:
+        (self.hurried if self.stopped.is_set() else self.stopped).set()
+
+
+async def _take_part(config: Config, environment: Environment, ends: _Ends) -> int | None:
+    """Serve until a signal or a failure; the exit code, or None when the server was fenced."""
+    parts = _build(config, environment, await _open(config, environment))
     try:
         await parts.admin.start()
         await parts.api.start()
         await parts.node.start(parts.peers)
         _settle_memory()
         _log.info("serving", port=config.port)
-        return await _until_stopped(parts, stopped)
+        return await _until_stopped(parts, ends)
     finally:
-        await _retire(parts.node, environment.route_seconds, hurried)
+        await _retire(parts.node, environment.route_seconds, ends.hurried)
         await _stop(parts)
+
+
+async def _stay_fenced(config: Config, environment: Environment, ends: _Ends) -> int | None:
+    """Answer at the admin port, and do nothing else; None when the fence is taken away.
+
+    The database is closed meanwhile, so that others may look at it.
+    """
+    node = Node(
+        await _open(config, environment),
+        _settings(config, environment),
+        environment.var / "snapshots",
+    )
+    node.restart_core()
+    report = fenced_report(node.report())
+    await node.stop()
+    node.store.close()
+    admin = AdminServer(
+        config.admin.listen_address,
+        config.admin.port,
+        lambda: report,
+        Metrics(environment.server_name),
+        lambda: True,
+    )
+    await admin.start()
+    _log.warning("fenced: this server takes no part in its zone", file=str(ends.fence.path))
+    try:
+        await _first(ends.stopped.wait(), ends.fence.wait(up=False))
+    finally:
+        await admin.stop()
+    return 0 if ends.stopped.is_set() else None
+
+
+async def _first(*awaited: Awaitable[object]) -> None:
+    """Until one of them has happened; the others are given up."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _settle_memory() -> None:
@@ -335,12 +395,13 @@ def _settle_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _until_stopped(parts: _Parts, stopped: asyncio.Event) -> int:
-    parts.node.failed.add_done_callback(lambda _failed: stopped.set())
-    await stopped.wait()
+async def _until_stopped(parts: _Parts, ends: _Ends) -> int | None:
+    failed = asyncio.Event()
+    parts.node.failed.add_done_callback(lambda _failed: failed.set())
+    await _first(ends.stopped.wait(), failed.wait(), ends.fence.wait(up=True))
     if not parts.node.failed.done():
         _log.info("stopping")
-        return 0
+        return 0 if ends.stopped.is_set() else None
     error = parts.node.failed.exception()
     _log.error("stopping, this server cannot go on", error=str(error))
     return EXIT_FAILED

@@ -72,6 +72,12 @@ APPROVE_LEADER_ANNOTATION: Final = f"{GROUP}/approve-leader"
 ALLOW_VERSION_ANNOTATION: Final = f"{GROUP}/allow-version"
 """On the OneZone, by its user: the version that is rolled out although no path leads to it."""
 
+FENCED_ANNOTATION: Final = f"{GROUP}/fenced"
+"""On a server's pod: true while the server shall take no part in its zone."""
+
+FENCE_ANY_ANNOTATION: Final = f"{GROUP}/fence-beyond-quorum"
+"""On the OneZone, by its user: true fences servers that the quorum cannot spare, too."""
+
 BACKUP_ZONE_LABEL: Final = f"{GROUP}/backup-of"
 """On the pods of backup Jobs, in place of the zone's own label: they are no servers."""
 
@@ -241,7 +247,7 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
     {"apiGroups": [GROUP], "resources": [TASK_PLURAL], "verbs": ["list", "watch", "delete"]},
     {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
     {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": [*_CHILD]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch", "delete"]},
     # Deleted only for a task that replaces the server: see reconcile.tasks.
     {
         "apiGroups": [""],

@@ -31,6 +31,8 @@ class Environment:
         bootstrap: name of the one server that may create the zone's database, or empty.
         auth_file: oneadmin's credentials, ``oneadmin:<password>``.
         var: state directory: ``one.db``, ``.one/``, ``config``.
+        fence_file: while it says true, the server takes no part in the zone and only its admin port
+            answers; ``fenced`` in the state directory by default.
         node_name: Kubernetes node of the pod, or empty; with the three below, for the hook.
         pod_name: name of the pod, or empty.
         pod_ip: address of the pod, or empty.
@@ -47,6 +49,7 @@ class Environment:
     bootstrap: str = ""
     auth_file: Path = field(default=DEFAULT_VAR / ".one" / "one_auth")
     var: Path = DEFAULT_VAR
+    fence_file: Path = field(default=DEFAULT_VAR / "fenced")
     node_name: str = ""
     pod_name: str = ""
     pod_ip: str = ""
@@ -91,6 +94,7 @@ def load_environment(config: Config, environ: Mapping[str, str] | None = None) -
         bootstrap=_server_name(given, "ONED_BOOTSTRAP"),
         auth_file=Path(given.get("ONE_AUTH", var / ".one" / "one_auth")),
         var=var,
+        fence_file=Path(given.get("ONED_FENCE_FILE", var / "fenced")),
         node_name=given.get("ONED_NODE_NAME", ""),
         pod_name=given.get("ONED_POD_NAME", ""),
         pod_ip=given.get("ONED_POD_IP", ""),

@@ -37,6 +37,8 @@ _log = structlog.get_logger()
 def readiness(status: Mapping[str, Any]) -> str | None:
     """Why a server is not ready, or None when it answers calls usefully."""
     state = status["state"]
+    if state == "fenced":
+        return "the server is fenced: it takes no part in its zone"
     if status["database"] != "ok":
         return f"the database cannot be written: {DATABASE[status['database']]}"
     if not status["initialised"]:

@@ -42,7 +42,7 @@ METHODS_MAX = 250
 ERROR_AFTER_SECONDS = 5.0
 """Silence after which the leader counts a member as in error."""
 
-STATES = ("solo", "candidate", "follower", "leader")
+STATES = ("solo", "candidate", "follower", "leader", "fenced")
 DATABASE = ("ok", "stuck", "full", "failed", "damaged")
 """What ``/status`` calls the database."""
 

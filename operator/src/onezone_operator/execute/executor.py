@@ -20,6 +20,7 @@ from onezone_operator.kube.apply import (
     create_secret,
     delete_object,
     delete_pod,
+    fence_pod,
     read_secret,
     replace_secret,
     set_secret_owner,
@@ -56,6 +57,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    FenceServer,
     HandOver,
     IssueApiCertificate,
     IssueCertificates,
@@ -94,7 +96,9 @@ class Executor:
     observed: ObservedZone
     credentials: Credentials | None
 
-    async def execute(self, step: Step) -> str:  # noqa: C901, PLR0912 - one branch for each kind
+    async def execute(  # noqa: C901, PLR0912, PLR0915 - one branch for each kind
+        self, step: Step
+    ) -> str:
         """Do it, and say in a sentence what was done.
 
         Raises:
@@ -133,6 +137,8 @@ class Executor:
                 await apply_objects(self.kube, (manifest,), seen=self.observed.objects)
             case ReplacePod():
                 await self._replace_pod(step)
+            case FenceServer(server=server, uid=uid, is_fenced=is_fenced):
+                await fence_pod(self.kube, self.zone, server, uid=uid, is_fenced=is_fenced)
             case RepairRoute():
                 await self._repair_route(step)
             case HandOver():

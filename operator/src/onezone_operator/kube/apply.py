@@ -24,6 +24,7 @@ __all__ = [
     "create_secret",
     "delete_object",
     "delete_pod",
+    "fence_pod",
     "read_secret",
     "replace_secret",
     "set_secret_owner",
@@ -271,6 +272,21 @@ async def delete_pod(kube: KubeApi, zone: OneZone, name: str, *, uid: str) -> No
         FactsChanged: another pod has its name by now.
     """
     await delete_object(kube, zone, "Pod", name, uid=uid)
+
+
+async def fence_pod(kube: KubeApi, zone: OneZone, name: str, *, uid: str, is_fenced: bool) -> None:
+    """Mark exactly this pod as fenced, or take the mark away.
+
+    Raises:
+        FactsChanged: it is gone, or another pod has its name by now.
+    """
+    # With a uid in it, a patch of another pod is refused.
+    mark = {naming.FENCED_ANNOTATION: "true" if is_fenced else None}
+    change = {"metadata": {"uid": uid, "annotations": mark}}
+    try:
+        await kube.patch("Pod", zone.namespace, name, change, manager=naming.FIELD_MANAGER)
+    except (Conflict, NotFound) as error:
+        raise FactsChanged(f"pod {name} was replaced meanwhile") from error
 
 
 async def delete_object(kube: KubeApi, zone: OneZone, kind: str, name: str, *, uid: str) -> None:

@@ -240,6 +240,7 @@ def _pod(live: Manifest) -> ObservedPod:
         address=status.get("podIP"),
         is_terminating=metadata.get("deletionTimestamp") is not None,
         revision=(metadata.get("labels") or {}).get(naming.REVISION_LABEL),
+        is_fenced=_annotations(live).get(naming.FENCED_ANNOTATION) == "true",
         trouble=_trouble(status, conditions),
     )
 

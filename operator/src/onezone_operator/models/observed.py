@@ -103,6 +103,7 @@ class ObservedPod:
     address: str | None = None
     is_terminating: bool = False
     revision: str | None = None
+    is_fenced: bool = False
     trouble: str | None = None
     """Why it does not run, as Kubernetes says it: unschedulable, image, crash loop."""
 

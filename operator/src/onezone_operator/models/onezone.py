@@ -409,6 +409,13 @@ class OneZoneSpec(_Model):
     log_level: Literal["error", "warning", "info", "debug"] = "info"
     """How much the servers log."""
 
+    fenced_servers: Annotated[
+        list[Annotated[str, Field(max_length=63)]],
+        Field(max_length=9, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = Field(default_factory=list)
+    """Servers, such as zone-1, that take no part in the zone while their pods stay to be looked at.
+    No more than the quorum can spare."""
+
     hibernated: bool = False
     """No server runs. Volumes, members and addresses are kept; false wakes the zone again."""
 
@@ -441,7 +448,7 @@ class ServerStatus(_Model):
     id: int | None = None
     """The id that the zone gave it."""
     role: str = "unknown"
-    """leader, follower, candidate, solo, unreachable, or starting (no database yet)."""
+    """leader, follower, candidate, solo, fenced, unreachable, or starting (no database yet)."""
     voter: bool = False
     """Whether its vote counts; a server that was added becomes a voter once it has caught up."""
     ready: bool = False

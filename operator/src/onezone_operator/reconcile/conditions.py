@@ -11,6 +11,7 @@ from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.backup_status import judge_backups
 from onezone_operator.reconcile.certificates import certificate_trouble
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.fencing import fenced_servers
 from onezone_operator.reconcile.hibernation import is_asleep
 from onezone_operator.reconcile.quorum import Diagnosis, Health
 from onezone_operator.reconcile.rollout import outdated_pods
@@ -183,7 +184,8 @@ def _degraded(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, step:
         if member.voter and member.name != new and not _is_good(observed, diagnosis, member.name)
     )
     if away:
-        return Verdict("True", "ServersNotReady", f"Not healthy: {', '.join(away)}")
+        reason = "ServersFenced" if fenced_servers(observed).issuperset(away) else "ServersNotReady"
+        return Verdict("True", reason, f"Not healthy: {', '.join(away)}")
     return Verdict("False", "Healthy")
 
 

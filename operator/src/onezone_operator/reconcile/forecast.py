@@ -37,6 +37,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    FenceServer,
     HandOver,
     IssueApiCertificate,
     IssueCertificates,
@@ -123,6 +124,8 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
             return _without_member(observed, server)
         case ReplacePod(server=server):
             return _with_new_pod(observed, server)
+        case FenceServer(server=server, is_fenced=is_fenced):
+            return _with_fence(observed, server, is_fenced=is_fenced)
         case RepairRoute(leader=leader, address=address, term=term):
             return replace(observed, route=ObservedRoute((address,), leader, term))
         case HandOver(leader=leader, server=server):
@@ -259,6 +262,19 @@ def _with_new_pod(observed: ObservedZone, server: str) -> ObservedZone:
     leader = _leader(observed)
     if leader is None or leader.name != server:
         return _with_members(observed, _members(observed)) if leader else observed
+    return _handed_over(observed, server)
+
+
+def _with_fence(observed: ObservedZone, server: str, *, is_fenced: bool) -> ObservedZone:
+    """A fenced server hands over and follows nobody; how it comes back is not forecast."""
+    pods = tuple(
+        replace(each, is_fenced=is_fenced) if each.name == server else each
+        for each in observed.pods
+    )
+    observed = replace(observed, pods=pods)
+    leader = _leader(observed)
+    if not is_fenced or leader is None or leader.name != server:
+        return observed
     return _handed_over(observed, server)
 
 

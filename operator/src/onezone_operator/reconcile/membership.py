@@ -109,7 +109,7 @@ def plan_membership(
     if size < zone.spec.replicas:
         return _grow(zone, observed, diagnosis, size)
     if size > zone.spec.replicas:
-        return _shrink(zone, diagnosis, members[size - 1])
+        return _shrink(observed, diagnosis, members[size - 1])
     return None
 
 
@@ -161,10 +161,12 @@ def _grow(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, size: int
     return build_registration(zone, diagnosis, size)
 
 
-def _shrink(zone: OneZone, diagnosis: Diagnosis, last: Member) -> Step:
+def _shrink(observed: ObservedZone, diagnosis: Diagnosis, last: Member) -> Step:
     """Remove the highest server, if those that remain and are healthy are a quorum."""
-    del zone
     assert diagnosis.leader is not None
+    pod = observed.pod(last.name)
+    if pod is not None and pod.is_fenced:
+        return Wait("ServerFenced", f"{last.name} is fenced, and not removed meanwhile")
     remaining = [member for member in diagnosis.voters if member.id != last.id]
     healthy = sum(member.name in diagnosis.healthy for member in remaining)
     if healthy < majority(len(remaining)):

@@ -11,6 +11,7 @@ from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
     DeleteVolume,
+    FenceServer,
     PromoteAuthority,
     RecordBootstrap,
     RegisterMember,
@@ -55,6 +56,8 @@ def notice_of_step(step: Step) -> Notice | None:
             return Notice("Normal", "AuthorityChanges", describe(step))
         case ReplacePod():
             return Notice("Normal", "PodReplaced", describe(step))
+        case FenceServer():
+            return Notice("Normal", "FenceChanged", describe(step))
         case RepairRoute():
             return Notice("Warning", "RouteRepaired", describe(step))
         case DeleteVolume():

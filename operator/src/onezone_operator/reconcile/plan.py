@@ -19,6 +19,7 @@ from onezone_operator.reconcile.certificates import (
     plan_spare_certificates,
 )
 from onezone_operator.reconcile.diagnosis import explain
+from onezone_operator.reconcile.fencing import explain_fences, fenced_servers, plan_fence
 from onezone_operator.reconcile.founding import keeps_volumes, plan_founding, plan_previews
 from onezone_operator.reconcile.hibernation import plan_hibernation
 from onezone_operator.reconcile.membership import (
@@ -107,6 +108,7 @@ def plan(
         or plan_founding(zone, observed, diagnosis, shape, now)
         or plan_waiting_backup(zone, observed, diagnosis, now)
         or plan_hibernation(zone, observed, shape)
+        or plan_fence(zone, observed, diagnosis)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
         or plan_task(zone, observed, diagnosis, now)
@@ -239,7 +241,10 @@ def _blocked(reason: str) -> Wait:
 
 
 def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Step:
+    fenced = fenced_servers(observed)
     for member in diagnosis.members:
+        if member.name in fenced:
+            continue
         pod = observed.pod(member.name)
         if member.name not in diagnosis.healthy or pod is None or not pod.ready:
             trouble = f": {pod.trouble}" if pod is not None and pod.trouble else ""
@@ -252,5 +257,8 @@ def _plan_steady(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) ->
             "StatefulSetNotObserved",
             "Waiting until the StatefulSet's controller has seen the last change",
         )
+    fences = explain_fences(zone, observed, diagnosis)
+    if fences is not None:
+        return fences
     servers = len(diagnosis.members)
     return Nothing("AsDesired", f"{servers} of {zone.spec.replicas} servers, all healthy")

@@ -102,7 +102,9 @@ def diagnose(observed: ObservedZone, *, zone_uuid: str | None) -> Diagnosis:
     reports = {
         name: report
         for name, report in observed.reports.items()
-        if report.initialised and (zone_uuid is None or report.zone_uuid == zone_uuid)
+        if report.initialised
+        and report.state != "fenced"
+        and (zone_uuid is None or report.zone_uuid == zone_uuid)
     }
     if _is_split(observed.reports.values()):
         return Diagnosis(Health.SPLIT, None, _known_members(reports), frozenset(), False)

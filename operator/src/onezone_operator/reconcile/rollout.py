@@ -40,6 +40,8 @@ def plan_broken_pod(observed: ObservedZone, now: datetime) -> Step | None:
     after its only or most of its servers were given a template that cannot run.
     """
     for pod in outdated_pods(observed):
+        if pod.is_fenced:
+            continue
         takes_part = pod.ready or pod.name in observed.reports
         if not takes_part and now - pod.created > BROKEN_AFTER:
             trouble = pod.trouble or "it does not answer"
@@ -56,7 +58,7 @@ def plan_rollout(
     for an approval.
     """
     assert diagnosis.leader is not None
-    outdated = outdated_pods(observed)
+    outdated = [pod for pod in outdated_pods(observed) if not pod.is_fenced]
     if not outdated:
         return None
     leader = diagnosis.leader.name
@@ -65,6 +67,10 @@ def plan_rollout(
     for member in diagnosis.members:
         pod = observed.pod(member.name)
         is_ready = pod is not None and pod.ready and not pod.is_terminating
+        if member.name != chosen.name and pod is not None and pod.is_fenced:
+            return Wait(
+                "ServerFenced", f"{member.name} is fenced: {chosen.name} is not replaced meanwhile"
+            )
         if member.name != chosen.name and (not is_ready or member.name not in diagnosis.healthy):
             return Wait(
                 "RolloutWaiting",

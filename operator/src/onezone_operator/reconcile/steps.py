@@ -20,6 +20,7 @@ __all__ = [
     "DeleteTask",
     "DeleteVolume",
     "DropCertificates",
+    "FenceServer",
     "HandOver",
     "IssueApiCertificate",
     "IssueCertificates",
@@ -169,6 +170,15 @@ class ReplacePod:
 
 
 @dataclass(frozen=True, slots=True)
+class FenceServer:
+    """Mark a server's pod, so that the server takes no part in the zone; or take the mark away."""
+
+    server: str
+    uid: str
+    is_fenced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RepairRoute:
     """Point the leader Service at the leader, unless it was written in a later term."""
 
@@ -290,6 +300,7 @@ Step = (
     | RemoveMember
     | SetReplicas
     | ReplacePod
+    | FenceServer
     | RepairRoute
     | HandOver
     | DeleteVolume
@@ -365,6 +376,8 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Changing the number of pods from {before} to {after}"
         case ReplacePod(server=server, reason=reason):
             return f"Replacing the pod of {server}: {reason}"
+        case FenceServer(server=server, is_fenced=is_fenced):
+            return f"Fencing {server}" if is_fenced else f"Taking the fence of {server} away"
         case RepairRoute(leader=leader, term=term):
             return f"Pointing the leader Service at {leader} (term {term})"
         case HandOver(leader=leader, server=server):

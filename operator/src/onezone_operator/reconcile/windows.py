@@ -24,6 +24,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    FenceServer,
     HandOver,
     IssueApiCertificate,
     IssueCertificates,
@@ -66,6 +67,7 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     RegisterMember: False,
     RemoveMember: False,
     SetReplicas: False,
+    FenceServer: False,
     # Asked for now, by a task.
     HandOver: False,
     DeleteVolume: False,

@@ -160,6 +160,7 @@ def _mounts() -> list[dict[str, Any]]:
         },
         {"name": "auth", "mountPath": "/etc/one/auth", "readOnly": True},
         {"name": "peers", "mountPath": "/etc/one/peers", "readOnly": True},
+        {"name": "pod", "mountPath": "/etc/one/pod", "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
     ]
 
@@ -197,6 +198,7 @@ def _environment(zone: OneZone) -> list[dict[str, Any]]:
             "valueFrom": _key(zone, naming.BOOTSTRAP_KEY),
         },
         {"name": "ONED_VAR", "value": "/var/lib/one"},
+        {"name": "ONED_FENCE_FILE", "value": "/etc/one/pod/fenced"},
         {"name": "ONED_ROUTE_SECONDS", "value": str(ROUTE_SECONDS)},
         {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
     ]
@@ -221,8 +223,15 @@ def _volumes(zone: OneZone) -> list[dict[str, Any]]:
         },
         *_tls_volumes(zone),
         {"name": "token", "projected": {"defaultMode": 0o440, "sources": _token_sources()}},
+        {"name": "pod", "downwardAPI": {"defaultMode": 0o440, "items": [_fence_file()]}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
     ]
+
+
+def _fence_file() -> dict[str, Any]:
+    """Follows the pod's annotation while the pod runs; empty without it."""
+    field = _reference(f"metadata.annotations['{naming.FENCED_ANNOTATION}']")
+    return {"path": "fenced", "fieldRef": field}
 
 
 def _tls_mounts(zone: OneZone) -> list[dict[str, Any]]:
