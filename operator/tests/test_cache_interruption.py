@@ -88,6 +88,8 @@ async def test_killed_at_a_write_with_old_facts(operation):
         for number, call in list(enumerate(writes))[behind % 7 :: 7]:
             moment = ("cut_before", "cut_after")[(number + behind) % 2]
             world = await run(operation, behind, **{moment: call})
+            if not world.cuts:  # planned on old facts and refused: it has no effect to come after
+                world = await run(operation, behind, cut_before=call)
             assert world.cuts == 1
 
 
