@@ -9,7 +9,7 @@ from operator_facts import NOW, build_observed, build_pod, build_reports, build_
 from operator_world import World
 
 from onezone_operator.models.observed import ObservedStatefulSet, ObservedVolume
-from onezone_operator.models.onezone import OneZoneStatus
+from onezone_operator.models.status import OneZoneStatus
 from onezone_operator.reconcile import build_status, plan
 from onezone_operator.reconcile.notices import notices_of_change
 from onezone_operator.reconcile.steps import ApplyObjects, Nothing, SetReplicas, Wait

@@ -14,7 +14,7 @@ from onezone_operator.handlers import metrics
 from onezone_operator.handlers.reconciler import Outcome
 from onezone_operator.handlers.wakeups import Wakeups
 from onezone_operator.kube.client import KubeClient, _resource
-from onezone_operator.models.onezone import BackupStatus, Condition
+from onezone_operator.models.status import BackupStatus, Condition
 
 
 def value(name, **labels):

@@ -9,7 +9,7 @@ import pytest
 from operator_facts import NOW, UUID, build_observed, build_pod, build_reports, build_zone
 
 from onezone_operator.models.observed import ObservedAuthority, ObservedRoute
-from onezone_operator.models.onezone import OneZoneStatus
+from onezone_operator.models.status import OneZoneStatus
 from onezone_operator.reconcile import build_status, plan
 from onezone_operator.reconcile.conditions import CONDITIONS
 from onezone_operator.reconcile.notices import notices_of_change

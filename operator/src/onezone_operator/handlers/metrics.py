@@ -10,7 +10,7 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from onezone_operator.models.onezone import BackupStatus, Condition
+from onezone_operator.models.status import BackupStatus, Condition
 
 __all__ = [
     "CACHED",

@@ -14,8 +14,9 @@ from onezone_operator import naming
 from onezone_operator.errors import Conflict, FactsChanged, NotFound
 from onezone_operator.kube.ports import KubeApi
 from onezone_operator.models.observed import Manifest, ObjectKey
-from onezone_operator.models.onezone import OneZone, OneZoneStatus
+from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
+from onezone_operator.models.status import OneZoneStatus
 from onezone_operator.resources.metadata import build_metadata
 
 __all__ = [

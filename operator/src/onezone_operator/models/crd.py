@@ -12,13 +12,14 @@ import yaml
 from pydantic import BaseModel
 
 from onezone_operator import naming
-from onezone_operator.models.onezone import OneZone, OneZoneSpec, OneZoneStatus
+from onezone_operator.models.onezone import OneZone, OneZoneSpec
 from onezone_operator.models.onezonebackup import (
     OneZoneBackup,
     OneZoneBackupSpec,
     OneZoneBackupStatus,
 )
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskSpec, OneZoneTaskStatus
+from onezone_operator.models.status import OneZoneStatus
 
 __all__ = [
     "BACKUP",

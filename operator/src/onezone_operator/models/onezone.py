@@ -1,4 +1,4 @@
-"""The OneZone resource: what a user declares and what the operator reports.
+"""The OneZone resource, and what a user declares in it; ``models.status`` has what is reported.
 
 ``models.crd`` makes the CRD of these classes, so a docstring here is what ``kubectl explain``
 shows. Rules in CEL stand beside the fields they guard, with the message a user gets.
@@ -11,29 +11,19 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from onezone_operator.models.backups import BackupSchedule, Bootstrap
-from onezone_operator.models.base import Model as _Model
-from onezone_operator.models.base import Moment, Name, unchanged
-from onezone_operator.models.base import map_list as _map_list
-from onezone_operator.models.base import rules as _rules
+from onezone_operator.models.base import Model, Name, map_list, rules, unchanged
 from onezone_operator.models.quantity import Quantity
+from onezone_operator.models.status import OneZoneStatus
 
 __all__ = [
-    "BackupStatus",
-    "CertificateStatus",
-    "Condition",
-    "DiagnosisStatus",
     "Endpoint",
     "MaintenanceWindow",
     "Metadata",
     "OneZone",
     "OneZoneSpec",
-    "OneZoneStatus",
-    "PastStep",
-    "PlanStatus",
     "RaftSettings",
     "Resources",
     "Scheduling",
-    "ServerStatus",
     "Storage",
     "Tls",
     "UpdateStrategy",
@@ -45,11 +35,11 @@ HostName = Annotated[str, Field(max_length=253, pattern=r"^(\*\.)?[a-z0-9]([-a-z
 StringMap = dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]]
 
 
-class RaftSettings(_Model):
+class RaftSettings(Model):
     """Timers and log of the consensus, OpenNebula's RAFT attributes."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(
+        json_schema_extra=rules(
             (
                 "self.electionTimeoutMs >= 3 * self.heartbeatMs",
                 (
@@ -79,14 +69,14 @@ class RaftSettings(_Model):
     """Entries that one purge deletes at most."""
 
 
-class Database(_Model):
+class Database(Model):
     """Where the zone's tables and log are kept."""
 
     backend: Literal["sqlite"] = "sqlite"
     """Kind of database. sqlite: embedded, one file on the server's own volume."""
 
 
-class RetentionPolicy(_Model):
+class RetentionPolicy(Model):
     """What happens to a volume that no server needs any more."""
 
     when_deleted: Literal["Retain", "Delete"] = "Retain"
@@ -97,7 +87,7 @@ class RetentionPolicy(_Model):
     """When a server is removed because replicas went down."""
 
 
-class Storage(_Model):
+class Storage(Model):
     """The volume of each server."""
 
     size: Quantity = "10Gi"
@@ -112,7 +102,7 @@ class Storage(_Model):
     """Whether volumes outlive their servers."""
 
 
-class MetalLB(_Model):
+class MetalLB(Model):
     """How MetalLB chooses the address."""
 
     address: Annotated[str, Field(max_length=100)] | None = None
@@ -122,11 +112,11 @@ class MetalLB(_Model):
     """IPAddressPool to take the address from."""
 
 
-class Endpoint(_Model):
+class Endpoint(Model):
     """The Service that leads to the leader."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(
+        json_schema_extra=rules(
             (
                 "!has(self.nodePort) || self.type != 'ClusterIP'",
                 "endpoint.nodePort needs endpoint.type NodePort or LoadBalancer",
@@ -173,7 +163,7 @@ class Endpoint(_Model):
     """Annotations of the Service, for other load balancers."""
 
 
-class Amounts(_Model):
+class Amounts(Model):
     """Amounts of resources."""
 
     cpu: Quantity | None = None
@@ -186,7 +176,7 @@ class Amounts(_Model):
     """Bytes of the node's disk."""
 
 
-class Resources(_Model):
+class Resources(Model):
     """What a server's container requests and may use."""
 
     requests: Amounts = Field(default_factory=lambda: Amounts(cpu="100m", memory="128Mi"))
@@ -197,7 +187,7 @@ class Resources(_Model):
     lost leader."""
 
 
-class Toleration(_Model):
+class Toleration(Model):
     """A taint that the servers tolerate."""
 
     key: Name | None = None
@@ -212,7 +202,7 @@ class Toleration(_Model):
     """Seconds that NoExecute is tolerated."""
 
 
-class Scheduling(_Model):
+class Scheduling(Model):
     """Where the servers run."""
 
     spread: Literal["Required", "Preferred", "Off"] = "Required"
@@ -235,14 +225,14 @@ class Scheduling(_Model):
     """PriorityClass of the pods."""
 
 
-class SecretReference(_Model):
+class SecretReference(Model):
     """A Secret in the OneZone's namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the Secret."""
 
 
-class IssuerReference(_Model):
+class IssuerReference(Model):
     """An issuer of cert-manager."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
@@ -252,11 +242,11 @@ class IssuerReference(_Model):
     """Issuer, in the OneZone's namespace, or ClusterIssuer."""
 
 
-class Tls(_Model):
+class Tls(Model):
     """https for clients. Servers always speak TLS with each other."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(
+        json_schema_extra=rules(
             (
                 "!has(self.secretRef) || !has(self.issuerRef)",
                 "give the certificate's source once: tls.secretRef or tls.issuerRef",
@@ -305,7 +295,7 @@ class Tls(_Model):
         return self.enabled and self.secret_ref is None and self.issuer_ref is None
 
 
-class MaintenanceWindow(_Model):
+class MaintenanceWindow(Model):
     """A time in which running servers may be replaced."""
 
     schedule: Annotated[str, Field(min_length=9, max_length=100)]
@@ -319,7 +309,7 @@ class MaintenanceWindow(_Model):
     """Time zone of the schedule, such as Europe/Berlin."""
 
 
-class UpdateStrategy(_Model):
+class UpdateStrategy(Model):
     """How and when running servers are changed. Repairs wait for nothing of this."""
 
     leader: Literal["Auto", "Manual"] = "Auto"
@@ -333,11 +323,11 @@ class UpdateStrategy(_Model):
     absent."""
 
 
-class OneZoneSpec(_Model):
+class OneZoneSpec(Model):
     """A zone as it shall be."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(
+        json_schema_extra=rules(
             (
                 "self.allowEven || self.replicas % 2 == 1",
                 (
@@ -369,7 +359,7 @@ class OneZoneSpec(_Model):
     """When the image is pulled."""
 
     image_pull_secrets: Annotated[
-        list[SecretReference], Field(max_length=8, json_schema_extra=_map_list("name"))
+        list[SecretReference], Field(max_length=8, json_schema_extra=map_list("name"))
     ] = Field(default_factory=list)
     """Secrets to pull the image with."""
 
@@ -423,156 +413,7 @@ class OneZoneSpec(_Model):
     """The operator reports, and changes nothing. The zone itself goes on, and so does failover."""
 
 
-class Condition(_Model):
-    """One aspect of the zone, as other tools wait for it."""
-
-    type: Annotated[str, Field(max_length=316)]
-    """The aspect."""
-    status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
-    reason: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Why, in one word."""
-    message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, in a sentence, and what is awaited."""
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When status last changed."""
-    observed_generation: int = 0
-    """The generation of the spec that this was found for."""
-
-
-class ServerStatus(_Model):
-    """One server as the leader sees it."""
-
-    name: Annotated[str, Field(max_length=128)]
-    """Name of the server, and of its pod."""
-    id: int | None = None
-    """The id that the zone gave it."""
-    role: str = "unknown"
-    """leader, follower, candidate, solo, fenced, unreachable, or starting (no database yet)."""
-    voter: bool = False
-    """Whether its vote counts; a server that was added becomes a voter once it has caught up."""
-    ready: bool = False
-    """Whether its pod is ready."""
-    term: int | None = None
-    """The term it is in."""
-    lag: int | None = None
-    """Entries that it is behind, rounded up to a power of two; 0 below 64."""
-    node: str | None = None
-    """Node that its pod runs on."""
-    last_contact: str | None = None
-    """When the leader last heard of it; absent while it does."""
-
-
-class DiagnosisStatus(_Model):
-    """The zone in one word, and why."""
-
-    health: str = ""
-    """Healthy, Partial (some member does not follow), NoLeader, NoQuorum, SplitBrain, Uncertain
-    (too little was seen: nothing is forced), Unknown (no server answered), Hibernated or
-    NotBootstrapped (no database yet)."""
-    message: str = ""
-    """Why, in a sentence."""
-
-
-class PlanStatus(_Model):
-    """What the operator does next."""
-
-    step: str = ""
-    """Kind of the step."""
-    message: str = ""
-    """What is done or awaited, in a sentence."""
-    waiting_for: str | None = None
-    """What must happen before the operator goes on, in one word; absent when it does not wait."""
-
-
-class CertificateStatus(_Model):
-    """A certificate that the zone lives by."""
-
-    name: Annotated[str, Field(max_length=64)]
-    """authority, peers (of the servers' certificates the first that ends), or api."""
-    not_after: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When it ends."""
-
-
-class PastStep(_Model):
-    """A step that the operator took."""
-
-    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When it was begun."""
-    step: Annotated[str, Field(max_length=64)]
-    """Kind of the step."""
-    message: Annotated[str, Field(max_length=1024)]
-    """What was done, in a sentence."""
-
-
-class BackupStatus(_Model):
-    """The zone's backups by schedule."""
-
-    last_successful: Name | None = None
-    """The newest OneZoneBackup that succeeded, scheduled or not."""
-    last_successful_time: Moment | None = None
-    """When it was begun: it holds at least what was acknowledged before."""
-    last_verified_time: Moment | None = None
-    """The same of the newest one that a server was started on."""
-    last_scheduled_time: Moment | None = None
-    """The last time of the schedule that a backup was made for."""
-    next_time: Moment | None = None
-    """The next time of the schedule."""
-    failures: int = 0
-    """Scheduled backups that failed since one succeeded."""
-
-
-class OneZoneStatus(_Model):
-    """A zone as it was found."""
-
-    observed_generation: int = 0
-    """Generation of the spec that this describes."""
-    zone_uuid: Annotated[str | None, Field(alias="zoneUUID")] = None
-    """Identity of the zone, in every database and certificate of it."""
-    bootstrapped: bool = False
-    """Whether the zone's database was made; it never is again."""
-    replicas: int = 0
-    """Number of members."""
-    ready_servers: str = ""
-    """Ready servers / members."""
-    selector: str = ""
-    """Label selector of the pods, for the scale subresource."""
-    servers: Annotated[list[ServerStatus], Field(json_schema_extra=_map_list("name"))] = Field(
-        default_factory=list
-    )
-    """The servers of the zone."""
-    leader: str | None = None
-    """Name of the leader."""
-    term: int | None = None
-    """Term of the leader."""
-    endpoint: str | None = None
-    """XML-RPC URL that leads to the leader."""
-    diagnosis: DiagnosisStatus = Field(default_factory=DiagnosisStatus)
-    """The zone in one word, and why."""
-    plan: PlanStatus = Field(default_factory=PlanStatus)
-    """What the operator does next."""
-    history: Annotated[list[PastStep], Field(json_schema_extra=_ATOMIC)] = Field(
-        default_factory=list
-    )
-    """The last twenty steps that changed something, the latest last."""
-    backup: BackupStatus | None = None
-    """The zone's backups; absent while there are none and none are wanted."""
-    certificates: Annotated[list[CertificateStatus], Field(json_schema_extra=_map_list("name"))] = (
-        Field(default_factory=list)
-    )
-    """When the zone's certificates end."""
-    conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(
-        default_factory=list
-    )
-    """Ready, Quorate, LeaderElected, RoutingInSync, AllServersReady, Progressing, Degraded,
-    ConfigInSync, CertificatesReady, BackupReady, Paused and Hibernated."""
-
-    def condition(self, kind: str) -> Condition | None:
-        """The condition of one type, None before it was first written."""
-        return next((each for each in self.conditions if each.type == kind), None)
-
-
-class Metadata(_Model):
+class Metadata(Model):
     """The part of an object's metadata that the operator uses."""
 
     name: str
@@ -584,7 +425,7 @@ class Metadata(_Model):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
-class OneZone(_Model):
+class OneZone(Model):
     """An OpenNebula front-end that survives the loss of its servers."""
 
     metadata: Metadata

@@ -12,8 +12,9 @@ from pydantic import ConfigDict, Field
 from onezone_operator import naming
 from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.base import Model, Moment, Name, Text, map_list, rules, unchanged
-from onezone_operator.models.onezone import Condition, Metadata
+from onezone_operator.models.onezone import Metadata
 from onezone_operator.models.onezonetask import ZoneReference
+from onezone_operator.models.status import Condition
 
 __all__ = [
     "SUCCEEDED",

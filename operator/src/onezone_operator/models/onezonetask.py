@@ -14,7 +14,8 @@ from onezone_operator.models.base import Model as _Model
 from onezone_operator.models.base import Name, Text, unchanged
 from onezone_operator.models.base import map_list as _map_list
 from onezone_operator.models.base import rules as _rules
-from onezone_operator.models.onezone import Condition, Metadata
+from onezone_operator.models.onezone import Metadata
+from onezone_operator.models.status import Condition
 
 __all__ = [
     "BackupReference",

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Literal
 
 from onezone_operator.models.observed import ObservedZone
-from onezone_operator.models.onezone import BackupStatus, OneZone
+from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonebackup import OneZoneBackup
+from onezone_operator.models.status import BackupStatus
 from onezone_operator.reconcile.backups import zone_backups
 from onezone_operator.reconcile.schedule import read_calendar
 

@@ -18,7 +18,8 @@ from onezone_operator.models.observed import (
     ObservedZone,
     ServerReport,
 )
-from onezone_operator.models.onezone import CertificateStatus, OneZone
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.status import CertificateStatus
 from onezone_operator.reconcile.quorum import Diagnosis
 from onezone_operator.reconcile.steps import (
     AnnounceAuthority,

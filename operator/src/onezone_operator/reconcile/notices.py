@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from onezone_operator.models.onezone import OneZoneStatus
 from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupStatus
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
+from onezone_operator.models.status import OneZoneStatus
 from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
     DeleteVolume,

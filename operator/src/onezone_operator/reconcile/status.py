@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from onezone_operator import naming
 from onezone_operator.models.observed import Member, ObservedZone
-from onezone_operator.models.onezone import (
+from onezone_operator.models.onezone import OneZone
+from onezone_operator.models.status import (
     Condition,
     DiagnosisStatus,
-    OneZone,
     OneZoneStatus,
     PastStep,
     PlanStatus,
