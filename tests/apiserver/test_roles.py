@@ -30,9 +30,6 @@ NOT_ITS_OWN = {("endpointslices", "update")}
 """Granted so that it may be granted to the servers; the API server refuses to grant more."""
 
 ELSEWHERE = {
-    # By the clock: a schedule makes backups, and its retention deletes them.
-    ("onezonebackups", "create"),
-    ("onezonebackups", "delete"),
     # With cert-manager, which is not here.
     ("certificates", "get"),
     ("certificates", "create"),
