@@ -28,8 +28,18 @@ DISCOVERED = "discovered.json"
 HERE = "/opt/e2e-prometheus"
 """On the control plane's node, which reaches every pod; docker cannot copy to its /tmp."""
 
-AFTER_TROUBLE = {"oned_snapshot_sending_seconds", "onezone_operator_errors_total"}
-"""Have no series while all is well."""
+NOT_YET = {
+    # While all is well.
+    "oned_snapshot_sending_seconds",
+    "onezone_operator_errors_total",
+    # Without backups.
+    "onezone_backup_failures",
+    "onezone_backup_last_success_timestamp_seconds",
+    "onezone_backup_last_verified_timestamp_seconds",
+    # From an operator that has changed nothing since it was started.
+    "onezone_operator_steps_total",
+}
+"""Have no series yet."""
 
 
 class Prometheus:
@@ -69,7 +79,7 @@ def asked_for() -> set[str]:
     for board in monitoring.dashboards().values():
         expressions += monitoring.queries(board)
     names = {name for each in expressions for name in monitoring.asked_for(each)}
-    return names - monitoring.PROMETHEUS_OWN - AFTER_TROUBLE
+    return names - monitoring.PROMETHEUS_OWN - NOT_YET
 
 
 def configuration() -> dict[str, Any]:
@@ -82,14 +92,9 @@ def configuration() -> dict[str, Any]:
     block = re.search(r"```yaml\n(scrape_configs:.*?)```", page, re.DOTALL)
     assert block
     found: dict[str, Any] = yaml.safe_load(block[1])
-    servers, operator = found["scrape_configs"]
-    assert servers.pop("kubernetes_sd_configs") == [{"role": "pod"}]
-    servers["file_sd_configs"] = [{"files": [DISCOVERED]}]
-    (static,) = operator["static_configs"]
-    (target,) = static["targets"]
-    name, namespace, *_ = target.split(".")
-    service = lab.kubectl_json("-n", namespace, "get", "service", name)
-    static["targets"] = [f"{service['spec']['clusterIP']}:{target.rpartition(':')[2]}"]
+    for job in found["scrape_configs"]:
+        assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+        job["file_sd_configs"] = [{"files": [DISCOVERED]}]
     found["global"] = {"scrape_interval": SCRAPE, "scrape_timeout": "1s"}
     found["global"]["evaluation_interval"] = SCRAPE
     return found
