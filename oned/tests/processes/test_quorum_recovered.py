@@ -51,6 +51,7 @@ class Course:
         """As a pod does."""
         self.prepare(name, founding)
         self.inside.start(name)
+        self.inside.save()  # or nobody could stop it
 
     def join(self, name: str) -> None:
         self.inside.register(name)
@@ -91,7 +92,6 @@ def test_a_zone_goes_on_with_one_of_three_databases(tmp_path):
         for server in (first, third):
             course.start(server["name"], founding)
             course.join(server["name"])
-        course.inside.save()
         now = course.members(zone.leader())
         assert set(now) == set(ids)
         assert min(now[first["name"]], now[third["name"]]) > max(ids.values())
