@@ -69,7 +69,19 @@ class Steps:
         if not polite:
             lab.kill_process_of_pod(self.zone.namespace, pod)
         # The kubelet would start a container that dies often later and later; a new pod starts.
-        lab.kubectl("-n", self.zone.namespace, "delete", "pod", pod, "--wait=false")
+        lab.kubectl(
+            "-n", self.zone.namespace, "delete", "pod", pod, f"--timeout={timeouts.STEP}s",
+            seconds=timeouts.STEP + 10,
+        )  # fmt: skip
+        # The zone's status may be of the moment before: the next step is for servers that run.
+        lab.wait_until(f"{pod} is ready again", lambda: self._is_ready(pod), timeouts.SERVER_BACK)
+
+    def _is_ready(self, pod: str) -> bool:
+        conditions = lab.kubectl_json("-n", self.zone.namespace, "get", "pod", pod)["status"]
+        return any(
+            each["type"] == "Ready" and each["status"] == "True"
+            for each in conditions.get("conditions", [])
+        )
 
 
 def assert_databases_equal(zone: onezones.Zone) -> None:
