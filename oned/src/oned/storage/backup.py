@@ -16,7 +16,7 @@ from pathlib import Path
 
 from oned.errors import StorageError
 from oned.storage import export, mark
-from oned.storage.engine import FILES, lock, translated
+from oned.storage.engine import FILES, lock, sync_path, translated
 from oned.storage.snapshot import Header
 from oned.storage.store import Store
 
@@ -45,9 +45,9 @@ def write(database: Path, path: Path, *, replace: bool = False) -> export.Export
         written = export.write(database, temporary)
         if not written.header.index:
             raise StorageError(f"the database {database} holds no zone yet")
-        _sync(temporary)
+        sync_path(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync_path(path.parent)
     except OSError as error:
         raise translated(error, f"write the backup {path}") from error
     finally:
@@ -102,7 +102,7 @@ def restore(
                 make_way(database, name or str(int(time.time())))
                 made.rename(database)
                 mark.place(made).rename(mark.place(database))
-                _sync(database.parent)
+                sync_path(database.parent)
         except OSError as error:
             raise translated(error, f"put the database {database} in place") from error
     return header
@@ -147,7 +147,7 @@ def make_way(database: Path, name: str) -> None:
                     file.rename(database.with_name(aside + suffix))
         mark.place(database).unlink(missing_ok=True)
         if database.parent.is_dir():
-            _sync(database.parent)
+            sync_path(database.parent)
     except OSError as error:
         raise translated(error, f"put the database {database} aside") from error
 
@@ -162,9 +162,9 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
-        _sync(temporary)
+        sync_path(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync_path(path.parent)
     except OSError as error:
         raise translated(error, f"write {path}") from error
     finally:
@@ -181,18 +181,10 @@ def _restored(backup: Path, database: Path, finish: Callable[[Store], None]) -> 
         store.sync()  # and notes how far
     finally:
         store.close()
-    _sync(database)
+    sync_path(database)
     return header
 
 
 def _scratch(parent: Path) -> tempfile.TemporaryDirectory[str]:
     """A directory on the same disk, which has the space and from which files can be moved."""
     return tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

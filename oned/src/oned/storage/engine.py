@@ -112,6 +112,15 @@ def lock(path: Path) -> int:
     return descriptor
 
 
+def sync_path(path: Path) -> None:
+    """Return once a file, or the names in a directory, are durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class SQLiteEngine:
     """One SQLite file, locked to one daemon, in WAL mode.
 
@@ -214,11 +223,7 @@ class SQLiteEngine:
 
     def _sync_directory(self) -> None:
         """Files that were just made are there after a crash, too."""
-        directory = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_path(self.path.parent)
 
     def connect(self) -> sqlite3.Connection:
         """A connection of its own, with no transactions behind our back; ``close`` closes it."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from oned.errors import StorageError
-from oned.storage.engine import translated
+from oned.storage.engine import sync_path, translated
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -120,7 +120,7 @@ class Directory:
                 out.flush()
                 os.fsync(out.fileno())
             temporary.replace(target)
-            _sync(target.parent)
+            sync_path(target.parent)
         except OSError as error:
             raise translated(error, f"write the backup {target}") from error
         finally:
@@ -138,7 +138,7 @@ class Directory:
         try:
             self.path.unlink(missing_ok=True)
             if self.path.parent.is_dir():
-                _sync(self.path.parent)
+                sync_path(self.path.parent)
         except OSError as error:
             raise translated(error, f"delete the backup {self.path}") from error
 
@@ -312,11 +312,3 @@ def _sweep(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - each.stat().st_mtime > LEFT_OVER_SECONDS:
                 each.unlink()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
