@@ -10,10 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from onezone_operator.models.base import Model as _Model
-from onezone_operator.models.base import Name, Text, unchanged
-from onezone_operator.models.base import map_list as _map_list
-from onezone_operator.models.base import rules as _rules
+from onezone_operator.models.base import Model, Moment, Name, Text, map_list, rules, unchanged
 from onezone_operator.models.onezone import Metadata
 from onezone_operator.models.status import Condition
 
@@ -30,25 +27,25 @@ SUCCEEDED = "Succeeded"
 """The one condition: True or False when the task is over, Unknown before."""
 
 
-class ZoneReference(_Model):
+class ZoneReference(Model):
     """A OneZone in the task's namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the OneZone."""
 
 
-class BackupReference(_Model):
+class BackupReference(Model):
     """A OneZoneBackup in the task's namespace."""
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of the OneZoneBackup."""
 
 
-class OneZoneTaskSpec(_Model):
+class OneZoneTaskSpec(Model):
     """What shall be done. Only confirm can be changed later."""
 
     model_config = ConfigDict(
-        json_schema_extra=_rules(
+        json_schema_extra=rules(
             *unchanged(
                 "delete the task and make another",
                 "zoneRef",
@@ -103,14 +100,14 @@ class OneZoneTaskSpec(_Model):
     """Seconds after which a task that is over is deleted; it is kept when absent."""
 
 
-class OneZoneTaskStatus(_Model):
+class OneZoneTaskStatus(Model):
     """What became of it so far."""
 
     observed_generation: int = 0
     """Generation of the spec that this describes."""
-    started_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    started_at: Moment | None = None
     """When the zone was changed for it first."""
-    completed_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    completed_at: Moment | None = None
     """When it was over."""
     message: Text = ""
     """What is awaited, or what became of it, in a sentence."""
@@ -128,7 +125,7 @@ class OneZoneTaskStatus(_Model):
     """HandOver: who led when it was started."""
     location: Annotated[str, Field(max_length=1024)] | None = None
     """Restore: the backup that it was started with."""
-    conditions: Annotated[list[Condition], Field(json_schema_extra=_map_list("type"))] = Field(
+    conditions: Annotated[list[Condition], Field(json_schema_extra=map_list("type"))] = Field(
         default_factory=list
     )
     """Succeeded."""
@@ -145,7 +142,7 @@ class TaskMetadata(Metadata):
     creation_timestamp: str = ""
 
 
-class OneZoneTask(_Model):
+class OneZoneTask(Model):
     """One thing to do with a zone: hand over, replace a server, recover a quorum, restore."""
 
     metadata: TaskMetadata
