@@ -17,7 +17,8 @@ from oned.api.calls import Services
 from oned.api.flow import Envelope, Flow
 from oned.config import default_text, parse_config
 from oned.node import Node, Settings
-from oned.raft.machine import Options, Write
+from oned.raft.timing import Options
+from oned.raft.writes import Write
 from oned.storage import export, snapshot
 from oned.storage.store import Applied, Store
 from proof.sim.clock import Clock

@@ -5,6 +5,11 @@ which mutant has to follow when the source changes.
 """
 
 MACHINE = "oned.raft.machine"
+STATE = "oned.raft.state"
+ELECTIONS = "oned.raft.elections"
+FOLLOWING = "oned.raft.following"
+LEADING = "oned.raft.leading"
+WRITES = "oned.raft.writes"
 LEADERSHIP = "oned.raft.leadership"
 READS = "oned.raft.reads"
 LOG = "oned.raft.log"

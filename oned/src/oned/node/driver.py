@@ -36,8 +36,9 @@ from oned.node.snapshots import Snapshots
 from oned.node.writing import Writing
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
 from oned.raft.log import Log
-from oned.raft.machine import NEVER, Options, Raft, Write
+from oned.raft.machine import Raft
 from oned.raft.messages import TO_BE_COUNTED, Message, TimeoutNow
+from oned.raft.timing import NEVER, Options
 from oned.raft.types import (
     NO_SERVER,
     Configuration,
@@ -49,6 +50,7 @@ from oned.raft.types import (
     ServerId,
     Term,
 )
+from oned.raft.writes import Write
 from oned.state.entry import Change, Reader, encode
 from oned.storage.export import Export, write_beside
 from oned.storage.store import Applied, Store
