@@ -151,7 +151,7 @@ class Machine(Host):
         node = Node(store, self._settings(), self.directory / "snapshots", export=_export)
         node.failed.add_done_callback(self._failed)
         self.node = node
-        self.peers = SimPeers(self, node, self.world.zone_uuid)
+        self.peers = SimPeers(self, node.post, self.world.zone_uuid)
         wall = lambda: self.clock.wall(self.world.agenda.now)  # noqa: E731
         self._flow = Flow(Services(node, CONFIG, clock=wall), REGISTRY, SimForwarder(self))
         await node.start(self.peers)

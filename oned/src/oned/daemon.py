@@ -241,7 +241,7 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
             name=environment.server_name,
             host=config.peer.listen_address,
             port=config.peer.port,
-            events=node,
+            events=node.post,
         )
     _settle_identity(store, config, environment, peers.zone_uuid if peers else None)
     node.restart_core()

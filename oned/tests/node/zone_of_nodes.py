@@ -77,7 +77,7 @@ class Zone:
             name=name,
             host="127.0.0.1",
             port=self.ports[name],
-            events=node,
+            events=node.post,
         )
         await node.start(peers)
         self.nodes[name] = node

@@ -55,7 +55,7 @@ MUTANTS = (
             Edit(
                 WRITING,
                 "        if not write.must_sync:\n",
-                "        node._send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
+                "        node.post.send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
                 "        if not write.must_sync:\n",
             ),
         ),

@@ -74,7 +74,7 @@ MUTANTS = (
             Edit(
                 WRITING,
                 "        if not write.must_sync:\n",
-                "        node._send([m for m in write.messages if not hasattr(m, 'success')])\n"
+                "        node.post.send([m for m in write.messages if not hasattr(m, 'success')])\n"
                 "        if not write.must_sync:\n",
             ),
         ),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from proof.mutants.faults import (
-    DRIVER,
     ELECTIONS,
     LEADING,
     MACHINE,
     MEMBERSHIP,
+    POST,
     QUORUM,
     STATE,
     TYPES,
@@ -107,7 +107,7 @@ MUTANTS = (
     Mutant(
         "acknowledgements-of-a-lost-disk-count",
         "What a lost disk acknowledged is void, from the moment that another one is shown.",
-        (Edit(DRIVER, "        self.membership.greeted(link)\n", ""),),
+        (Edit(POST, "        self._node.membership.greeted(link)\n", ""),),
     ),
     Mutant(
         "new-member-never-sent-to",
@@ -136,8 +136,8 @@ MUTANTS = (
         "A peer speaks for itself alone, and with the disk that its membership is bound to.",
         (
             Edit(
-                DRIVER,
-                "            and self.membership.may_speak(link, frame)\n",
+                POST,
+                "            and self._node.membership.may_speak(link, frame)\n",
                 "",
             ),
         ),

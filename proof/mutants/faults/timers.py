@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import DRIVER, ELECTIONS, LEADING, SNAPSHOTS, WRITING
+from proof.mutants.faults import CORE, DRIVER, ELECTIONS, LEADING, SNAPSHOTS, WRITING
 from proof.mutants.mutant import Edit, Mutant
 
 _WALL = (
     ("_next_purge = time.monotonic() + settings", "_next_purge = time.time() + settings"),
-    ("now=time.monotonic(),", "now=time.time(),"),
     ("now, core = time.monotonic(), self.core", "now, core = time.time(), self.core"),
     ("self.writing.is_stuck(time.monotonic())", "self.writing.is_stuck(time.time())"),
     (
@@ -29,6 +28,7 @@ MUTANTS = (
         "Setting a clock neither causes nor prevents an election.",
         (
             *(Edit(DRIVER, old, new) for old, new in _WALL),
+            Edit(CORE, "now=time.monotonic(),", "now=time.time(),"),
             Edit(
                 SNAPSHOTS,
                 "core.receive(time.monotonic(), offer)",
