@@ -13,7 +13,8 @@ from typing import Any, Literal
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
-from onezone_operator.models.onezonetask import SUCCEEDED, OneZoneTask, OneZoneTaskStatus
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
+from onezone_operator.models.request import SUCCEEDED
 from onezone_operator.models.status import Condition
 from onezone_operator.reconcile.membership import build_registration, own_members
 from onezone_operator.reconcile.quorum import Diagnosis, majority
