@@ -19,8 +19,9 @@ from benchmarks.plan import Plan, Results
 from benchmarks.systems.system import PAYLOAD
 from benchmarks.tables import Table
 from oned.node import Node, Settings
-from oned.raft.machine import Options, Write
+from oned.raft.timing import Options
 from oned.raft.types import Configuration, Entry, Index, Member, ServerId
+from oned.raft.writes import Write
 from oned.state.bootstrap import bootstrap_change
 from oned.state.entry import Change, Statement, encode
 from oned.storage.store import Store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from oned.raft.machine import Write
 from oned.raft.types import NO_SERVER, Configuration, Entry, HardState, Index, Term
+from oned.raft.writes import Write
 
 
 class Violation(Exception):

@@ -6,10 +6,12 @@ from collections import deque
 
 from oned.raft.leadership import Leadership, Transfer
 from oned.raft.log import Log
-from oned.raft.machine import NEVER, Raft, Write
+from oned.raft.machine import Raft
 from oned.raft.messages import Message
 from oned.raft.progress import Progress
+from oned.raft.timing import NEVER
 from oned.raft.types import Role
+from oned.raft.writes import Write
 from proof.exhaust.known import known
 from proof.exhaust.post import Post
 from proof.exhaust.server import AT_ELECTION, AT_HEARTBEAT, AT_TIMEOUT, OPTIONS, THAWED, Server
@@ -19,6 +21,7 @@ from proof.exhaust.values import Core, Local, Office, Seen, Tail
 def freeze(server: Server) -> Local:
     """The value of a server, after an input."""
     core = known(server.core)
+    writes = known(server.core.writes)
     office: Office | None = None
     if server.core.leadership is not None:
         office = _freeze_office(server.core.leadership)
@@ -37,17 +40,17 @@ def freeze(server: Server) -> Local:
             commit=core["commit"],
             applied=core["applied"],
             initialised=core["initialised"],
-            stored=core["_stored_hard_state"],
-            durable_hard_state=core["_durable_hard_state"],
-            durable=core["_durable"],
-            handed_out=core["_handed_out"],
-            under_way=core["_under_way"],
-            truncate_from=core["_truncate_from"],
-            may_campaign=core["_election_deadline"] != NEVER,
-            pre_campaign=standing and core["_pre_campaign"],
-            granted=tuple(sorted(core["_granted"])) if standing else (),
-            messages=server.post.numbers(core["_messages"]),
-            after_write=server.post.numbers(core["_after_write"]),
+            stored=writes["_stored_hard_state"],
+            durable_hard_state=writes["_durable_hard_state"],
+            durable=writes["durable"],
+            handed_out=writes["_handed_out"],
+            under_way=writes["_under_way"],
+            truncate_from=writes["_truncate_from"],
+            may_campaign=core["election_deadline"] != NEVER,
+            pre_campaign=standing and core["pre_campaign"],
+            granted=tuple(sorted(core["granted"])) if standing else (),
+            messages=server.post.numbers(core["outbox"]),
+            after_write=server.post.numbers(writes["messages"]),
         ),
         _freeze_log(server.core.log),
         office,
@@ -85,17 +88,19 @@ def thaw(post: Post, local: Local) -> Server:
         leader_id=value.leader_id,
         commit=value.commit,
         applied=value.applied,
+        election_deadline=AT_ELECTION if value.may_campaign else NEVER,
+        pre_campaign=value.pre_campaign,
+        granted=set(value.granted),
+        outbox=list(_messages(post, value.messages)),
+    )
+    vars(core.writes).update(
+        durable=value.durable,
+        messages=list(_messages(post, value.after_write)),
         _stored_hard_state=value.stored,
         _durable_hard_state=value.durable_hard_state,
-        _durable=value.durable,
         _handed_out=value.handed_out,
         _under_way=value.under_way,
         _truncate_from=value.truncate_from,
-        _election_deadline=AT_ELECTION if value.may_campaign else NEVER,
-        _pre_campaign=value.pre_campaign,
-        _granted=set(value.granted),
-        _messages=list(_messages(post, value.messages)),
-        _after_write=list(_messages(post, value.after_write)),
     )
     if local.office is not None:
         core.leadership = _thaw_office(core, log, local.office)

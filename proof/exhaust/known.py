@@ -7,17 +7,21 @@ from typing import Any
 
 from oned.raft.leadership import Leadership, Transfer
 from oned.raft.log import Log
-from oned.raft.machine import Raft, Write
+from oned.raft.machine import Raft
 from oned.raft.progress import Progress
 from oned.raft.types import Entry, HardState
+from oned.raft.writes import Write, Writes
 
 KNOWN: dict[type, tuple[str, str]] = {
     Raft: (
         """server_id term voted_for log initialised options role leader_id commit applied
-        leadership _random _stored_hard_state _durable_hard_state _durable _handed_out _under_way
-        _truncate_from _last_contact _election_deadline _pre_campaign _granted _messages
-        _after_write""",
+        leadership writes random last_contact election_deadline pre_campaign granted outbox""",
         "reads",
+    ),
+    Writes: (
+        """durable messages _stored_hard_state _durable_hard_state _handed_out _under_way
+        _truncate_from""",
+        "",
     ),
     Log: (
         "_reader base_index base_term _tail_from _tail _last_before_tail _configurations",

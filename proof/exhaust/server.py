@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oned.raft.log import Log
-from oned.raft.machine import Options, Raft, Write
+from oned.raft.machine import Raft
 from oned.raft.messages import (
     AppendReply,
     Message,
     VoteReply,
     VoteRequest,
 )
+from oned.raft.timing import Options
 from oned.raft.types import (
     Configuration,
     Entry,
@@ -24,6 +25,7 @@ from oned.raft.types import (
     ServerId,
     Term,
 )
+from oned.raft.writes import Write
 from proof.exhaust.disk import Disk, Violation
 from proof.exhaust.post import Post
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from oned.raft.machine import Write
 from oned.raft.progress import Flow
 from oned.raft.types import Configuration, Entry, HardState, Index, Role, ServerId, Term
+from oned.raft.writes import Write
 from proof.exhaust.disk import Disk
 from proof.exhaust.post import (
     Naming,

@@ -17,7 +17,8 @@ from oned.api.calls import Services
 from oned.api.flow import Envelope, Flow
 from oned.config import default_text, parse_config
 from oned.node import Node, Settings
-from oned.raft.machine import Options, Write
+from oned.raft.timing import Options
+from oned.raft.writes import Write
 from oned.storage import export, snapshot
 from oned.storage.store import Applied, Store
 from proof.sim.clock import Clock
@@ -150,7 +151,7 @@ class Machine(Host):
         node = Node(store, self._settings(), self.directory / "snapshots", export=_export)
         node.failed.add_done_callback(self._failed)
         self.node = node
-        self.peers = SimPeers(self, node, self.world.zone_uuid)
+        self.peers = SimPeers(self, node.post, self.world.zone_uuid)
         wall = lambda: self.clock.wall(self.world.agenda.now)  # noqa: E731
         self._flow = Flow(Services(node, CONFIG, clock=wall), REGISTRY, SimForwarder(self))
         await node.start(self.peers)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oned.raft.machine import Raft, Write
+from oned.raft.machine import Raft
 from oned.raft.messages import AppendReply, VoteReply, VoteRequest
 from oned.raft.types import Entry, Index, Role, ServerId
+from oned.raft.writes import Write
 from oned.transport import codec
 from proof.sim.ledger import Ledger, digest
 from proof.sim.network import GREETING_KINDS

@@ -90,10 +90,10 @@ class SimPeers(Peers):
 
         async def take(far: Machine, socket: Socket) -> None:
             assert far.node is not None
-            offset = far.node.snapshot_offset(sender, checksum)
+            offset = far.node.post.snapshot_offset(sender, checksum)
             await socket.send_bytes(MORE + str(offset).encode())
             try:
-                index = await far.node.snapshot_received(
+                index = await far.node.post.snapshot_received(
                     sender, {**headers, "checksum": checksum}, offset, _blocks(socket)
                 )
                 await socket.send_bytes(MORE + str(index).encode())

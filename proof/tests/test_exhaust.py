@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from oned.raft import elections, following, leading
 from oned.raft.leadership import Leadership
 from oned.raft.log import Log
-from oned.raft.machine import NEVER, Raft
-from oned.raft.messages import AppendRequest, Message, VoteReply, VoteRequest
+from oned.raft.machine import Raft
+from oned.raft.messages import AppendReply, AppendRequest, Message, VoteReply, VoteRequest
+from oned.raft.state import State
+from oned.raft.timing import NEVER
 from oned.raft.types import NO_SERVER, Index, ServerId, Term
 from proof.exhaust import trace
 from proof.exhaust.__main__ import main
@@ -145,9 +148,9 @@ def test_a_server_does_the_same_under_another_id() -> None:
 def rest(server: Server) -> None:
     """Put the moments in a running core where a thawed one has them; nothing else changes."""
     core: Any = server.core
-    core._last_contact = THAWED
-    if core._election_deadline != NEVER:
-        core._election_deadline = AT_ELECTION
+    core.last_contact = THAWED
+    if core.election_deadline != NEVER:
+        core.election_deadline = AT_ELECTION
     if core.leadership is not None:
         core.leadership.started, core.leadership.next_heartbeat = THAWED, AT_HEARTBEAT
         for progress in core.leadership.progress.values():
@@ -249,21 +252,22 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 def commits_by_counting(patch: pytest.MonkeyPatch) -> None:
     """Figure 8: an entry of a former term is committed as soon as a majority has it."""
 
-    def advance(self: Any, leadership: Leadership, now: float) -> None:
-        index = leadership.committed(self._durable, self.voters)
-        if index > self.commit:
-            self._commit_to(index)
+    def advance(state: State, leadership: Leadership, now: float) -> None:
+        index = leadership.committed(state.writes.durable, state.voters)
+        if index > state.commit:
+            state.commit_to(index)
 
-    patch.setattr(Raft, "_advance_commit", advance)
+    patch.setattr(leading, "advance_commit", advance)
 
 
 def says_votes_at_once(patch: pytest.MonkeyPatch) -> None:
     """Votes leave before they are on disk."""
     original = Raft.take_messages
 
-    def take(self: Any) -> list[Message]:
-        said = [m for m in self._after_write if isinstance(m, VoteReply)]
-        self._after_write = [m for m in self._after_write if not isinstance(m, VoteReply)]
+    def take(self: Raft) -> list[Message]:
+        waiting = self.writes.messages
+        said = [m for m in waiting if isinstance(m, VoteReply)]
+        self.writes.messages = [m for m in waiting if not isinstance(m, VoteReply)]
         return [*said, *original(self)]
 
     patch.setattr(Raft, "take_messages", take)
@@ -277,14 +281,14 @@ def says_votes_at_once_unnoticed(patch: pytest.MonkeyPatch) -> None:
 
 def votes_twice(patch: pytest.MonkeyPatch) -> None:
     """A vote is forgotten as soon as somebody else asks."""
-    original = Raft._on_vote_request
+    original = elections.on_vote_request
 
-    def on_vote_request(self: Any, now: float, request: VoteRequest) -> None:
-        if not request.pre and request.term == self.term and self.role.name == "FOLLOWER":
-            self.voted_for = NO_SERVER
-        original(self, now, request)
+    def on_vote_request(state: State, now: float, request: VoteRequest) -> None:
+        if not request.pre and request.term == state.term and state.role.name == "FOLLOWER":
+            state.voted_for = NO_SERVER
+        original(state, now, request)
 
-    patch.setattr(Raft, "_on_vote_request", on_vote_request)
+    patch.setattr(elections, "on_vote_request", on_vote_request)
 
 
 def votes_for_anybody(patch: pytest.MonkeyPatch) -> None:
@@ -294,35 +298,31 @@ def votes_for_anybody(patch: pytest.MonkeyPatch) -> None:
 
 def truncates_what_agrees(patch: pytest.MonkeyPatch) -> None:
     """Whatever comes, the tail goes: an old request takes newer entries away."""
-    original = Raft._on_append_request
+    original = following.on_append_request
 
-    def on_append_request(self: Any, request: AppendRequest) -> None:
-        if self.log.term_at(request.prev_index) == request.prev_term:
+    def on_append_request(state: State, request: AppendRequest) -> None:
+        if state.log.term_at(request.prev_index) == request.prev_term:
             first = Index(request.prev_index + len(request.entries) + 1)
-            if self.log.base_index < first <= self.log.last_index:
-                kept = Index(first - 1)
-                self.log.truncate(first)
-                if first <= self._handed_out:
-                    self._truncate_from = first
-                self._handed_out = min(self._handed_out, kept)
-                self._durable = min(self._durable, kept)
-                if self._under_way is not None:
-                    self._under_way = min(self._under_way, kept)
-        original(self, request)
+            if state.log.base_index < first <= state.log.last_index:
+                state.log.truncate(first)
+                state.writes.cut(first)
+        original(state, request)
 
-    patch.setattr(Raft, "_on_append_request", on_append_request)
+    patch.setattr(following, "on_append_request", on_append_request)
 
 
 def takes_an_old_refusal_for_a_new_one(patch: pytest.MonkeyPatch) -> None:
     """A request of a former term is refused by its index, as the core once did."""
-    original = Raft._reply
+    original = following.reply
 
-    def reply(self: Any, request: Any, **answer: Any) -> None:
-        original(self, request, **answer)
-        if request.term != self.term and isinstance(request, AppendRequest):
-            self._after_write[-1] = replace(self._after_write[-1], rejected=request.prev_index)
+    def reply(state: State, request: Any, **answer: Any) -> None:
+        original(state, request, **answer)
+        if request.term != state.term and isinstance(request, AppendRequest):
+            last = state.writes.messages[-1]
+            assert isinstance(last, AppendReply)
+            state.writes.messages[-1] = replace(last, rejected=request.prev_index)
 
-    patch.setattr(Raft, "_reply", reply)
+    patch.setattr(following, "reply", reply)
 
 
 def drops_what_follows_a_snapshot(patch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from oned.hooks.kubernetes import KubernetesHook
 from oned.hooks.runner import HookRunner
 from oned.hooks.vip import Vip
 from oned.node import Node, Observers, Settings
-from oned.raft.machine import Options
+from oned.raft.timing import Options
 from oned.raft.types import Configuration, ServerId
 from oned.state.bootstrap import bootstrap_change
 from oned.storage.store import Store
@@ -241,7 +241,7 @@ def _build(config: Config, environment: Environment, store: Store) -> _Parts:
             name=environment.server_name,
             host=config.peer.listen_address,
             port=config.peer.port,
-            events=node,
+            events=node.post,
         )
     _settle_identity(store, config, environment, peers.zone_uuid if peers else None)
     node.restart_core()

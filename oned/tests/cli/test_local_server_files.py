@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from oned import pki
-from oned.cli import local_server, local_zone
+from oned.cli import local_commands, local_server
 from oned.cli.local_server import LocalServer, Ports, choose_ports, create_server, read_status, stop
 from oned.cli.main import oned
 from oned.cli.resource import CommandError
@@ -177,7 +177,7 @@ def test_a_zone_does_not_shrink_by_starting_it(tmp_path, authority, run):
 
 
 def test_one_command_at_a_time(tmp_path, run):
-    with local_zone._locked(tmp_path):
+    with local_commands._locked(tmp_path):
         result = run(oned, "zone", "down", "--dir", tmp_path, failure=1)
     assert (result.code, result.err) == (
         1,

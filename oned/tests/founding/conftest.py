@@ -13,8 +13,8 @@ import pytest
 
 from oned import founding, pki
 from oned.config import Config, Environment, load_config, load_environment
-from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, Member, ServerId, Term
+from oned.raft.writes import Write
 from oned.state.bootstrap import bootstrap_change
 from oned.state.entry import Change, Statement, encode
 from oned.storage import engine

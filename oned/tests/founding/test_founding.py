@@ -133,6 +133,17 @@ def test_a_server_that_makes_way_is_empty_and_keeps_its_copy(servers):
     assert server.prepare(asked("")) is Task.NOTHING
 
 
+def test_a_copy_that_was_put_aside_can_be_kept_as_a_backup(servers, tmp_path):
+    server = servers[0]
+    server.fill()
+    server.prepare(asked())
+    kept = tmp_path / "kept.bck"
+    backup.write(server.environment.var / "one.db.replaced-first", kept)
+    assert backup.verify(kept).index == 3
+    backup.restore(kept, server.database)
+    assert content(server.database) == ["a", "b"]
+
+
 def test_nothing_is_founded_on_an_empty_volume(servers):
     with pytest.raises(StorageError, match=r"no zone in .* to begin with: name another server"):
         servers[1].prepare(asked())

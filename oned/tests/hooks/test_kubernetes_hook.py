@@ -159,8 +159,8 @@ def environment(number=0, **changes):
 
 
 @contextlib.asynccontextmanager
-async def leading(api, account, number=0, term=3, **changes):
-    hook = KubernetesHook(environment(number, **changes), account, api.url)
+async def leading(api, account, number=0, term=3, hook=None, **changes):
+    hook = hook or KubernetesHook(environment(number, **changes), account, api.url)
     hook.check(["leader", "zone-leader"])
     occasion = Occasion(Side.LEADER, term, number, f"zone-{number}")
     task = asyncio.create_task(hook.run(["leader", "zone-leader"], occasion))
@@ -186,6 +186,34 @@ async def test_asserting_is_quiet_and_over_one_connection(api, account):
         assert len(api.connections) == 1
     assert api.requests[:2] == ["GET", "PUT"]
     assert set(api.requests[2:8]) == {"GET"}
+
+
+async def test_route_that_nobody_confirms_is_measured(api, account):
+    """Longer and longer while the API server fails, not at all where another server leads."""
+    hook = KubernetesHook(environment(), account, api.url)
+    assert hook.unconfirmed_seconds() is None
+    async with leading(api, account, hook=hook):
+        await api.until(lambda: api.requests.count("GET") > 2)
+        fresh = hook.unconfirmed_seconds()
+        api.faults.extend([500] * 1000)
+        failing = len(api.requests)
+        await api.until(lambda: len(api.requests) > failing + 8)
+        late = hook.unconfirmed_seconds()
+        assert late > 0.1 > fresh >= 0.0
+        api.faults.clear()
+        settled = len(api.requests)
+        await api.until(lambda: len(api.requests) > settled + 2)
+        assert hook.unconfirmed_seconds() < late
+        await api.put(
+            {
+                **api.object,
+                "metadata": api.object["metadata"]
+                | {"annotations": {TERM_ANNOTATION: "9", LEADER_ANNOTATION: "zone-2"}},
+            }
+        )
+        async with asyncio.timeout(10):
+            while hook.unconfirmed_seconds() is not None:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_foreign_hand_is_repaired(api, account):

@@ -157,7 +157,7 @@ async def test_nothing_is_said_while_the_database_cannot_be_used(tmp_path, monke
         await until(lambda: refused)
         match = leader.core.leadership.progress[follower.core.server_id].match
         said = []
-        follower._send = said.extend
+        follower.post.send = said.extend
         for number in range(5):
             await zone.write(f"more-{number}")
         await until(lambda: len(refused) >= 3)
@@ -165,7 +165,7 @@ async def test_nothing_is_said_while_the_database_cannot_be_used(tmp_path, monke
         assert leader.core.leadership.progress[follower.core.server_id].match == match
         pauses = [b - a for a, b in pairwise(refused)]
         assert min(pauses) >= 0.2
-        del follower._send
+        del follower.post.send
         follower.store.reopen = reopen
         await is_whole_again(zone, follower)
 

@@ -56,13 +56,13 @@ async def test_reads_on_a_follower_share_their_question(tmp_path):
         leader = await zone.leader()
         follower = zone.follower(leader)
         asked = []
-        send = follower._send
+        send = follower.post.send
 
         def watch(messages):
             asked.extend(m for m in messages if type(m).__name__ == "ReadIndexRequest")
             send(messages)
 
-        follower._send = watch
+        follower.post.send = watch
         await asyncio.gather(*[follower.read_barrier() for _ in range(500)])
         assert 1 <= len(asked) <= 5
 
@@ -160,12 +160,12 @@ async def test_leader_that_was_deposed_tells_what_the_zone_made_of_its_changes(t
     async with running_zone_with_api(tmp_path) as zone, aiohttp.ClientSession() as http:
         old = await zone.leader()
         client = Client(http, zone.url(old.settings.name))
-        deaf = old.frame_received
-        old.frame_received = lambda link, frame: None
+        deaf = old.post.frame_received
+        old.post.frame_received = lambda link, frame: None
         calls = [
             asyncio.create_task(client.call("one.document.allocate", f'NAME="d{n}"', TYPE))
             for n in range(5)
         ]
         await until(lambda: old.core.role is not Role.LEADER)
-        old.frame_received = deaf
+        old.post.frame_received = deaf
         assert [outcome for outcome, _ in await asyncio.gather(*calls)] == ["ok"] * 5

@@ -7,6 +7,7 @@ import random
 from zone_of_nodes import attributes, running_zone, until
 
 from oned.state.entry import Change, Statement
+from oned.telemetry.metrics import Metrics
 from oned.transport import peers
 
 PATIENT = 2.0
@@ -68,15 +69,29 @@ async def test_stream_under_way_is_told_by_both_and_counted_at_its_end(tmp_path,
     async with running_zone(tmp_path, retention=10, election_timeout=PATIENT) as zone:
         name, leader = await falls_behind(zone)
         node = await zone.start(name)
-        ended = []
-        for each in (node, leader):
-            each.observers.snapshot = lambda *which: ended.append(which)
+        scraped = {each: Metrics(process=False) for each in (node, leader)}
+        for each, metrics in scraped.items():
+            each.observers.snapshot = metrics.snapshot
+
+        def value(each, sample, **labels):
+            scraped[each].observe_status({**each.report(), "certificates": {}})
+            return scraped[each].registry.get_sample_value(sample, labels)
+
         await until(lambda: node.report()["snapshots"]["received_bytes"] > 200_000)
         assert node.report()["snapshots"]["receiving"] is True
         assert leader.report()["snapshots"]["sending"][name] > 0
+        assert value(node, "oned_snapshot_receiving") == 1
+        half = value(node, "oned_snapshot_received_bytes")
+        assert half > 200_000
+        assert value(leader, "oned_snapshot_sending_seconds", member=name) > 0
+        await until(lambda: value(node, "oned_snapshot_received_bytes") > half)
         await until(lambda: attributes(node) == attributes(leader))
         await until(lambda: not leader.report()["snapshots"]["sending"])
-        assert set(ended) == {("received", "success"), ("sent", "success")}
+        for each, direction in ((node, "received"), (leader, "sent")):
+            ended = {"direction": direction, "outcome": "success"}
+            assert value(each, "oned_snapshots_total", **ended) == 1
+        assert value(node, "oned_snapshot_receiving") == 0
+        assert value(leader, "oned_snapshot_sending_seconds", member=name) is None
         idle = {"sending": {}, "receiving": False, "received_bytes": 0}
         assert node.report()["snapshots"] == idle
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from oned import pki
 from oned.node import Node, Settings
-from oned.raft.machine import Options
+from oned.raft.timing import Options
 from oned.raft.types import Configuration, Member, Role, ServerId
 from oned.state.bootstrap import bootstrap_change
 from oned.state.entry import Change, Statement
@@ -77,7 +77,7 @@ class Zone:
             name=name,
             host="127.0.0.1",
             port=self.ports[name],
-            events=node,
+            events=node.post,
         )
         await node.start(peers)
         self.nodes[name] = node

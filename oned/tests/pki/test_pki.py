@@ -5,9 +5,11 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 
 from oned import pki, tls
 from oned.errors import PeerError
+from oned.pki import issuing
 
 
 @pytest.fixture
@@ -187,7 +189,7 @@ def test_wrong_days_and_uuid(tmp_path, authority):
 
 def test_validity_never_exceeds_the_authority(tmp_path, authority):
     path = pki.issue_server(authority, "a", hosts=[], directory=tmp_path, days=100 * 365)
-    certificate = pki.x509.load_pem_x509_certificate(path.read_bytes())
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
     assert certificate.not_valid_after_utc == authority.certificate.not_valid_after_utc
 
 
@@ -231,8 +233,8 @@ class TestFiles:
 
     def test_expired(self, peers, authority, monkeypatch):
         monkeypatch.setattr(
-            pki,
-            "_validity",
+            issuing,
+            "validity",
             lambda days: (
                 datetime.now(UTC) - timedelta(days=9),
                 datetime.now(UTC) - timedelta(days=1),

@@ -7,6 +7,7 @@ import pytest
 
 from oned import pki, tls
 from oned.errors import PeerError
+from oned.pki import issuing
 
 PAST = (datetime.now(UTC) - timedelta(days=9), datetime.now(UTC) - timedelta(days=1))
 
@@ -133,7 +134,7 @@ def test_unusable_file_is_refused(directory, name, content):
 def test_expired_certificate_is_refused(directory, authority, monkeypatch):
     certificates = watched(directory)
     before = certificates.report()
-    monkeypatch.setattr(pki, "_validity", lambda _days: PAST)
+    monkeypatch.setattr(issuing, "validity", lambda _days: PAST)
     pki.issue_api(authority, hosts=["front.example"], directory=directory)
     certificates.look()
     assert certificates.report() == before | {"refused": True}

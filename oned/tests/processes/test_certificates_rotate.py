@@ -21,6 +21,7 @@ from local_zone import LocalZone
 
 from oned import pki, tls
 from oned.cli.client import Client, ClientError, load_authorities
+from oned.pki import issuing
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -240,7 +241,7 @@ def test_expired_certificates_are_refused(zone, tmp_path, monkeypatch):
     kept = {path: path.read_bytes() for path in (home / "peers").iterdir()}
     valid = as_peer(zone, leader["name"])
     with monkeypatch.context() as patched:
-        patched.setattr(pki, "_validity", lambda _days: past)
+        patched.setattr(issuing, "validity", lambda _days: past)
         expired = pki.issue_server(authority, "server-1", hosts=HOSTS, directory=tmp_path)
         pki.issue_server(authority, leader["name"], hosts=HOSTS, directory=home / "peers")
         swap(home / "tls", lambda new: pki.issue_api(authority, hosts=HOSTS, directory=new))

@@ -9,7 +9,7 @@ from world import Disk
 
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
 from oned.raft.log import Log
-from oned.raft.machine import Options, Raft
+from oned.raft.machine import Raft
 from oned.raft.messages import (
     AppendReply,
     AppendRequest,
@@ -17,6 +17,7 @@ from oned.raft.messages import (
     VoteReply,
     VoteRequest,
 )
+from oned.raft.timing import Options
 from oned.raft.types import Configuration, Entry, HardState, Index, Member, Role, ServerId, Term
 
 ME, A, B = ServerId(0), ServerId(1), ServerId(2)

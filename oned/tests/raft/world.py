@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from oned.raft.errors import RaftError
 from oned.raft.log import Log
-from oned.raft.machine import Options, Raft, Write
+from oned.raft.machine import Raft
 from oned.raft.messages import Message
+from oned.raft.timing import Options
 from oned.raft.types import (
     Configuration,
     Entry,
@@ -23,6 +24,7 @@ from oned.raft.types import (
     ServerId,
     Term,
 )
+from oned.raft.writes import Write
 
 BASE = Index(1)
 

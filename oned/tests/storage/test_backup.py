@@ -7,8 +7,8 @@ import stat
 import pytest
 
 from oned.errors import StorageError
-from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, Member, ServerId, Term
+from oned.raft.writes import Write
 from oned.state.entry import Change, Statement, encode
 from oned.storage import backup, mark
 from oned.storage.store import Store

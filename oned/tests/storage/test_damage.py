@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from oned.errors import DatabaseDamaged, DatabaseFailed, DatabaseFull, StorageError
-from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, Member, ServerId, Term
+from oned.raft.writes import Write
 from oned.state.entry import Change, Statement, encode
 from oned.storage import engine, records
 from oned.storage.store import Store

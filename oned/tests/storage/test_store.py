@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 
 from oned.errors import Nondeterminism, StorageError
-from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, Member, ServerId, Term
+from oned.raft.writes import Write
 from oned.state.entry import Change, Statement, decode, encode
 from oned.storage import export
 from oned.storage.store import Store, written_table

@@ -158,6 +158,18 @@ def test_backups_that_were_asked_for(measured):
     assert value(measured, "oned_backup_last_size_bytes") == 4096
 
 
+def test_route_is_told_while_this_server_leads(measured):
+    measured.observe_status(status())
+    assert value(measured, "oned_route_unconfirmed_seconds", server="front-0") is None
+    for seconds in (0.5, 7.0):
+        measured.route_seconds = lambda seconds=seconds: seconds
+        measured.observe_status(status())
+        assert value(measured, "oned_route_unconfirmed_seconds", server="front-0") == seconds
+    measured.route_seconds = lambda: None
+    measured.observe_status(status(state="follower"))
+    assert value(measured, "oned_route_unconfirmed_seconds", server="front-0") is None
+
+
 def test_snapshots_on_their_way(measured):
     under_way = {"sending": {"zone-2": 12.5}, "receiving": True, "received_bytes": 4096}
     measured.observe_status(status(snapshots=under_way))

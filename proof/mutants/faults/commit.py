@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import LEADERSHIP, MACHINE, WRITING
+from proof.mutants.faults import FOLLOWING, LEADERSHIP, LEADING, STATE, WRITES, WRITING
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -11,10 +11,10 @@ MUTANTS = (
         "A request commits no further than it proves equal.",
         (
             Edit(
-                MACHINE,
-                "    def _on_append_request(self, request: AppendRequest) -> None:\n",
-                "    def _on_append_request(self, request: AppendRequest) -> None:\n"
-                "        self._commit_to(min(request.commit, self.log.last_index))\n",
+                FOLLOWING,
+                "def on_append_request(state: State, request: AppendRequest) -> None:\n",
+                "def on_append_request(state: State, request: AppendRequest) -> None:\n"
+                "    state.commit_to(min(request.commit, state.log.last_index))\n",
             ),
         ),
         defect="N1",
@@ -22,7 +22,7 @@ MUTANTS = (
     Mutant(
         "committed-by-counting",
         "An entry of a former term is committed by one of this term, never by counting.",
-        (Edit(MACHINE, " or self.log.term_at(index) != self.term:", ":"),),
+        (Edit(LEADING, " or state.log.term_at(index) != state.term:", ":"),),
         defect="N2",
     ),
     Mutant(
@@ -30,9 +30,9 @@ MUTANTS = (
         "A leader commits what it inherits without waiting for the next write.",
         (
             Edit(
-                MACHINE,
-                "        self.log.append([Entry(self.leadership.term_start, self.term)])\n",
-                "        self.leadership.term_start = self.log.last_index\n",
+                LEADING,
+                "    state.log.append([Entry(state.leadership.term_start, state.term)])\n",
+                "    state.leadership.term_start = state.log.last_index\n",
             ),
         ),
         defect="N2",
@@ -42,10 +42,9 @@ MUTANTS = (
         "The leader's own copy counts once it is synced.",
         (
             Edit(
-                MACHINE,
-                "        self._under_way = self.log.last_index\n        return write\n",
-                "        self._under_way = self._durable = self.log.last_index\n"
-                "        return write\n",
+                WRITES,
+                "self._handed_out = self._under_way = log.last_index",
+                "self._handed_out = self._under_way = self.durable = log.last_index",
             ),
         ),
     ),
@@ -56,7 +55,7 @@ MUTANTS = (
             Edit(
                 WRITING,
                 "        if not write.must_sync:\n",
-                "        node._send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
+                "        node.post.send([m for m in write.messages if hasattr(m, 'hint_term')])\n"
                 "        if not write.must_sync:\n",
             ),
         ),
@@ -66,7 +65,7 @@ MUTANTS = (
         "A write with entries is synced.",
         (
             Edit(
-                MACHINE,
+                WRITES,
                 "return self.hard_state is not None or bool(self.entries) or"
                 " self.truncate_from is not None",
                 "return self.hard_state is not None",
@@ -103,20 +102,16 @@ MUTANTS = (
     Mutant(
         "restart-commits-the-whole-log",
         "A server that restarts does not know more to be committed than it has applied.",
-        (
-            Edit(
-                MACHINE, "        self.commit = applied\n", "        self.commit = log.last_index\n"
-            ),
-        ),
+        (Edit(STATE, "        self.commit = applied\n", "        self.commit = log.last_index\n"),),
     ),
     Mutant(
         "commit-goes-back",
         "What is committed stays so.",
         (
             Edit(
-                MACHINE,
-                "        self.commit = max(self.commit, index)\n\n    def ",
-                "        self.commit = index\n\n    def ",
+                STATE,
+                "        self.commit = max(self.commit, index)\n",
+                "        self.commit = index\n",
             ),
         ),
     ),

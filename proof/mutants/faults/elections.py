@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import FACTS, LOG, MACHINE, QUORUM, WRITING
+from proof.mutants.faults import (
+    ELECTIONS,
+    FACTS,
+    FOLLOWING,
+    LEADING,
+    LOG,
+    MACHINE,
+    QUORUM,
+    STATE,
+    WRITES,
+    WRITING,
+)
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -11,8 +22,8 @@ MUTANTS = (
         "A server gives one vote in a term.",
         (
             Edit(
-                MACHINE,
-                "free = request.pre or self.voted_for in (NO_SERVER, request.sender)",
+                ELECTIONS,
+                "free = request.pre or state.voted_for in (NO_SERVER, request.sender)",
                 "free = True",
             ),
         ),
@@ -22,16 +33,14 @@ MUTANTS = (
         "A server keeps its vote to the end of the term, whatever became of the candidacy.",
         (
             Edit(
-                MACHINE,
-                "        self._pre_campaign = pre\n",
-                "        self._pre_campaign = pre\n"
-                "        if pre:\n"
-                "            self.voted_for = NO_SERVER\n",
+                ELECTIONS,
+                "    state.pre_campaign = pre\n",
+                "    state.pre_campaign = pre\n    if pre:\n        state.voted_for = NO_SERVER\n",
             ),
             Edit(
-                MACHINE,
-                "        self.leader_id = leader\n",
-                "        self.leader_id = leader\n        self.voted_for = NO_SERVER\n",
+                FOLLOWING,
+                "    state.leader_id = leader\n",
+                "    state.leader_id = leader\n    state.voted_for = NO_SERVER\n",
             ),
         ),
         defect="N9",
@@ -65,7 +74,7 @@ MUTANTS = (
             Edit(
                 WRITING,
                 "        if not write.must_sync:\n",
-                "        node._send([m for m in write.messages if not hasattr(m, 'success')])\n"
+                "        node.post.send([m for m in write.messages if not hasattr(m, 'success')])\n"
                 "        if not write.must_sync:\n",
             ),
         ),
@@ -75,7 +84,7 @@ MUTANTS = (
         "Term and vote are synced, like entries.",
         (
             Edit(
-                MACHINE,
+                WRITES,
                 "return self.hard_state is not None or bool(self.entries)",
                 "return bool(self.entries)",
             ),
@@ -87,7 +96,7 @@ MUTANTS = (
         (
             Edit(
                 MACHINE,
-                "if self._durable_hard_state != HardState(self.term, self.voted_for):",
+                "if not self.writes.is_durable(self._hard_state):",
                 "if self.term < 0:",
             ),
         ),
@@ -97,9 +106,9 @@ MUTANTS = (
         "A candidate stands for a term of its own.",
         (
             Edit(
-                MACHINE,
-                "self.term, self.voted_for = Term(self.term + 1), self.server_id",
-                "self.term, self.voted_for = Term(max(self.term, 1)), self.server_id",
+                ELECTIONS,
+                "state.term, state.voted_for = Term(state.term + 1), state.server_id",
+                "state.term, state.voted_for = Term(max(state.term, 1)), state.server_id",
             ),
         ),
     ),
@@ -108,8 +117,8 @@ MUTANTS = (
         "Nobody votes for a server whose log is behind its own.",
         (
             Edit(
-                MACHINE,
-                "and not self.log.is_newer_than(request.last_index, request.last_term)\n",
+                ELECTIONS,
+                "and not state.log.is_newer_than(request.last_index, request.last_term)\n",
                 "\n",
             ),
         ),
@@ -146,9 +155,9 @@ MUTANTS = (
         "Who would vote for a server has not voted for it yet.",
         (
             Edit(
-                MACHINE,
-                "        self._granted = {self.server_id}\n",
-                "        self._granted = {self.server_id} | (set() if pre else self._granted)\n",
+                ELECTIONS,
+                "    state.granted = {state.server_id}\n",
+                "    state.granted = {state.server_id} | (set() if pre else state.granted)\n",
             ),
         ),
     ),
@@ -178,33 +187,27 @@ MUTANTS = (
     Mutant(
         "no-stickiness",
         "A server that hears its leader helps nobody to depose it.",
-        (Edit(MACHINE, "if led and not request.transfer and", "if not led and led and"),),
+        (Edit(ELECTIONS, "if led and not request.transfer and", "if not led and led and"),),
         defect="N8",
     ),
     Mutant(
         "no-check-quorum",
         "A leader that is cut off steps down within an election timeout.",
-        (Edit(MACHINE, "and silence > self.options.election_timeout:", "and silence > NEVER:"),),
+        (Edit(LEADING, "and silence > state.options.election_timeout:", "and silence > NEVER:"),),
         defect="N8",
     ),
     Mutant(
         "learner-stands-for-election",
         "Only a voter stands for election.",
-        (
-            Edit(
-                MACHINE,
-                "            and self.server_id in self.log.configuration.voters\n",
-                "",
-            ),
-        ),
+        (Edit(STATE, "            and self.server_id in self.log.configuration.voters\n", ""),),
     ),
     Mutant(
         "timeouts-not-random",
         "Election timeouts are random, so that a split vote is not followed by another.",
         (
             Edit(
-                MACHINE,
-                "self.options.election_timeout * (1 + self._random())",
+                STATE,
+                "self.options.election_timeout * (1 + self.random())",
                 "self.options.election_timeout * 1.5",
             ),
         ),
@@ -215,9 +218,9 @@ MUTANTS = (
         "All voters are asked at once, so that dead ones cost an election no time.",
         (
             Edit(
-                MACHINE,
-                "for peer in sorted(self.voters - {self.server_id})\n",
-                "for peer in sorted(self.voters - {self.server_id})[: len(self.voters) // 2]\n",
+                ELECTIONS,
+                "for peer in sorted(state.voters - {state.server_id})\n",
+                "for peer in sorted(state.voters - {state.server_id})[: len(state.voters) // 2]\n",
             ),
         ),
         defect="N7",

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import DRIVER, MACHINE, MEMBERSHIP, QUORUM, TYPES
+from proof.mutants.faults import (
+    ELECTIONS,
+    LEADING,
+    MACHINE,
+    MEMBERSHIP,
+    POST,
+    QUORUM,
+    STATE,
+    TYPES,
+)
 from proof.mutants.mutant import Edit, Mutant
 
 _DEMOTES = 'self._propose(configuration.demoted(member.server_id), "lost disk", member)'
@@ -24,22 +33,16 @@ MUTANTS = (
     Mutant(
         "two-changes-at-once",
         "A change of the members waits for the one before it.",
-        (
-            Edit(
-                MACHINE,
-                "if len(changes) > 1 or self.change_pending:",
-                "if len(changes) > 1:",
-            ),
-        ),
+        (Edit(LEADING, "if len(changes) > 1 or state.change_pending:", "if len(changes) > 1:"),),
     ),
     Mutant(
         "change-before-the-no-op",
         "A new leader changes the members only after it has committed something in its term.",
         (
             Edit(
-                MACHINE,
-                "if self.leadership is not None and self.commit < self.leadership.term_start:",
-                "if self.leadership is not None and self.commit < 0:",
+                LEADING,
+                "if state.leadership is not None and state.commit < state.leadership.term_start:",
+                "if state.leadership is not None and state.commit < 0:",
             ),
         ),
     ),
@@ -48,7 +51,7 @@ MUTANTS = (
         "A member set is in force as soon as it stands in the log.",
         (
             Edit(
-                MACHINE,
+                STATE,
                 "            else self.log.configuration.voters\n",
                 "            else self.log.configuration_at(self.commit).voters\n",
             ),
@@ -98,17 +101,13 @@ MUTANTS = (
                 "return not member.voter or not member.disk or hello.disk == member.disk",
                 "return True",
             ),
-            Edit(
-                MACHINE,
-                "            and self.initialised\n            and not",
-                "            and not",
-            ),
+            Edit(ELECTIONS, "        and state.initialised\n        and not", "        and not"),
         ),
     ),
     Mutant(
         "acknowledgements-of-a-lost-disk-count",
         "What a lost disk acknowledged is void, from the moment that another one is shown.",
-        (Edit(DRIVER, "        self.membership.greeted(link)\n", ""),),
+        (Edit(POST, "        self._node.membership.greeted(link)\n", ""),),
     ),
     Mutant(
         "new-member-never-sent-to",
@@ -126,9 +125,9 @@ MUTANTS = (
         "A leader that was removed leads no more.",
         (
             Edit(
-                MACHINE,
-                "if self.server_id not in self.voters and not self.change_pending:",
-                "if self.server_id < NO_SERVER:",
+                LEADING,
+                "if state.server_id not in state.voters and not state.change_pending:",
+                "if state.server_id < NO_SERVER:",
             ),
         ),
     ),
@@ -137,8 +136,8 @@ MUTANTS = (
         "A peer speaks for itself alone, and with the disk that its membership is bound to.",
         (
             Edit(
-                DRIVER,
-                "            and self.membership.may_speak(link, frame)\n",
+                POST,
+                "            and self._node.membership.may_speak(link, frame)\n",
                 "",
             ),
         ),

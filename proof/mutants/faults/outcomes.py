@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import CALLERS, DRIVER, FORWARDING
+from proof.mutants.faults import CALLERS, DRIVER, FORWARDING, OFFICE
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -76,8 +76,8 @@ MUTANTS = (
         "When an office ends, what its callers wait for is looked at anew.",
         (
             Edit(
-                DRIVER,
-                "            self._callers.fail(\n"
+                OFFICE,
+                "            node.callers.fail(\n"
                 '                OutcomeUnknown("leadership was lost',
                 '            str(\n                OutcomeUnknown("leadership was lost',
             ),

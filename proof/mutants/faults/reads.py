@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import CALLERS, FORWARDING, LEADERSHIP, MACHINE, READS
+from proof.mutants.faults import CALLERS, FORWARDING, LEADERSHIP, LEADING, MACHINE, READS, STATE
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -11,7 +11,7 @@ MUTANTS = (
         "A new leader answers when all that was acknowledged before is applied.",
         (
             Edit(
-                MACHINE,
+                STATE,
                 "return self.applied >= self.leadership.term_start",
                 "return self.leader_id == self.server_id",
             ),
@@ -78,10 +78,10 @@ MUTANTS = (
         "A read waits for a round that began after the read did.",
         (
             Edit(
-                MACHINE,
-                "        leadership.round_wanted = leadership.round + 1\n"
-                "        return leadership.round_wanted\n",
-                "        return leadership.round\n",
+                LEADING,
+                "    leadership.round_wanted = leadership.round + 1\n"
+                "    return leadership.round_wanted\n",
+                "    return leadership.round\n",
             ),
         ),
     ),
@@ -106,14 +106,14 @@ MUTANTS = (
         "A leader answers a follower's question when it knows that it still leads.",
         (
             Edit(
-                MACHINE,
-                "            if leadership.quorum_round >= question.round:\n",
-                "            if leadership.round >= 0:\n",
+                LEADING,
+                "        if leadership.quorum_round >= question.round:\n",
+                "        if leadership.round >= 0:\n",
             ),
             Edit(
-                MACHINE,
-                "if self.serving and leadership.holds_lease(now, self.options.election_timeout):",
-                "if self.serving:",
+                LEADING,
+                "if state.serving and leadership.holds_lease(now, state.options.election_timeout):",
+                "if state.serving:",
             ),
         ),
     ),

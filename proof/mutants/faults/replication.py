@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import LEADERSHIP, LOG, MACHINE, PROGRESS
+from proof.mutants.faults import FOLLOWING, LEADERSHIP, LOG, MACHINE, PROGRESS
 from proof.mutants.mutant import Edit, Mutant
 
 MUTANTS = (
@@ -10,14 +10,10 @@ MUTANTS = (
         "truncation-reaches-what-is-applied",
         "Nothing that is applied is ever removed from a log.",
         (
+            Edit(FOLLOWING, "if state.log.term_at(entry.index) != entry.term:", "if entry.index:"),
             Edit(
-                MACHINE,
-                "if self.log.term_at(entry.index) != entry.term:",
-                "if entry.index:",
-            ),
-            Edit(
-                MACHINE,
-                'assert first > self.commit, f"entry {first} is committed, {self.commit}"',
+                FOLLOWING,
+                'assert first > state.commit, f"entry {first} is committed, {state.commit}"',
                 "assert first",
             ),
         ),
@@ -28,9 +24,9 @@ MUTANTS = (
         "A request that comes late or twice takes away nothing that was acknowledged since.",
         (
             Edit(
-                MACHINE,
-                "if self.log.term_at(entry.index) != entry.term:",
-                "if entry.index > self.commit:",
+                FOLLOWING,
+                "if state.log.term_at(entry.index) != entry.term:",
+                "if entry.index > state.commit:",
             ),
         ),
     ),
@@ -39,9 +35,9 @@ MUTANTS = (
         "New entries follow an entry that both logs have.",
         (
             Edit(
-                MACHINE,
-                "if self.log.term_at(request.prev_index) != request.prev_term:",
-                "if self.log.term_at(request.prev_index) is None:",
+                FOLLOWING,
+                "if state.log.term_at(request.prev_index) != request.prev_term:",
+                "if state.log.term_at(request.prev_index) is None:",
             ),
         ),
     ),
@@ -50,9 +46,9 @@ MUTANTS = (
         "A follower's entries that contradict the leader's go.",
         (
             Edit(
-                MACHINE,
-                "if self.log.term_at(entry.index) != entry.term:",
-                "if entry.index > self.log.last_index:",
+                FOLLOWING,
+                "if state.log.term_at(entry.index) != entry.term:",
+                "if entry.index > state.log.last_index:",
             ),
         ),
     ),

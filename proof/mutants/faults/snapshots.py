@@ -5,7 +5,7 @@ from __future__ import annotations
 from proof.mutants.faults import LEADERSHIP, MACHINE, SNAPSHOT, SNAPSHOTS, STORE
 from proof.mutants.mutant import Edit, Mutant
 
-_AGREES_IN_CORE = "if self.log.term_at(index) == term:"
+_AGREES_IN_CORE = "agrees = self.log.term_at(index) == term"
 _AGREES_ON_DISK = '"SELECT 1 FROM logdb WHERE log_index=? AND term=?"'
 
 MUTANTS = (
@@ -31,7 +31,7 @@ MUTANTS = (
         "snapshot-drops-the-tail-behind-it",
         "Entries behind a snapshot that the log agrees with were acknowledged, and stay.",
         (
-            Edit(MACHINE, _AGREES_IN_CORE, "if index < 0:"),
+            Edit(MACHINE, _AGREES_IN_CORE, "agrees = index < 0"),
             Edit(
                 STORE,
                 _AGREES_ON_DISK,
@@ -43,7 +43,7 @@ MUTANTS = (
         "snapshot-keeps-a-contradicting-tail",
         "Entries behind a snapshot go when the log does not agree with its end.",
         (
-            Edit(MACHINE, _AGREES_IN_CORE, "if index <= self.log.last_index:"),
+            Edit(MACHINE, _AGREES_IN_CORE, "agrees = index <= self.log.last_index"),
             Edit(STORE, _AGREES_ON_DISK, '"SELECT 1 FROM logdb WHERE log_index=? AND term<>-1-?"'),
         ),
     ),

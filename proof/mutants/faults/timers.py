@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from proof.mutants.faults import DRIVER, MACHINE, SNAPSHOTS, WRITING
+from proof.mutants.faults import CORE, DRIVER, ELECTIONS, LEADING, SNAPSHOTS, WRITING
 from proof.mutants.mutant import Edit, Mutant
 
 _WALL = (
     ("_next_purge = time.monotonic() + settings", "_next_purge = time.time() + settings"),
-    ("now=time.monotonic(),", "now=time.time(),"),
     ("now, core = time.monotonic(), self.core", "now, core = time.time(), self.core"),
     ("self.writing.is_stuck(time.monotonic())", "self.writing.is_stuck(time.time())"),
     (
@@ -29,6 +28,7 @@ MUTANTS = (
         "Setting a clock neither causes nor prevents an election.",
         (
             *(Edit(DRIVER, old, new) for old, new in _WALL),
+            Edit(CORE, "now=time.monotonic(),", "now=time.time(),"),
             Edit(
                 SNAPSHOTS,
                 "core.receive(time.monotonic(), offer)",
@@ -45,21 +45,15 @@ MUTANTS = (
     Mutant(
         "hand-over-hindered-by-voters",
         "A hand-over that the leader asked for costs no election timeout.",
-        (
-            Edit(
-                MACHINE,
-                "if led and not request.transfer and",
-                "if led and",
-            ),
-        ),
+        (Edit(ELECTIONS, "if led and not request.transfer and", "if led and"),),
     ),
     Mutant(
         "hand-over-to-one-that-is-behind",
         "A successor has the leader's whole log before it is told to stand.",
         (
             Edit(
-                MACHINE,
-                "if progress is not None and progress.match == self.log.last_index:",
+                LEADING,
+                "if progress is not None and progress.match == state.log.last_index:",
                 "if progress is not None:",
             ),
         ),
@@ -67,13 +61,7 @@ MUTANTS = (
     Mutant(
         "hand-over-never-given-up",
         "A leader goes on when nobody takes over.",
-        (
-            Edit(
-                MACHINE,
-                "now >= leadership.transfer.deadline:",
-                "now >= NEVER:",
-            ),
-        ),
+        (Edit(LEADING, "now >= leadership.transfer.deadline:", "now >= NEVER:"),),
     ),
     Mutant(
         "leader-stays-without-its-disk",

@@ -222,9 +222,9 @@ def zone_up(
     tls: bool,
 ) -> None:
     """Make a zone, or start those of its servers that are down."""
-    from oned.cli import local_zone  # noqa: PLC0415
+    from oned.cli import local_commands  # noqa: PLC0415
 
-    local_zone.up(
+    local_commands.up(
         directory,
         servers=servers,
         base_port=base_port,
@@ -237,18 +237,18 @@ def zone_up(
 @_directory_option
 def zone_down(directory: Path) -> None:
     """Stop the servers of a zone; "up" starts them again."""
-    from oned.cli import local_zone  # noqa: PLC0415
+    from oned.cli import local_commands  # noqa: PLC0415
 
-    local_zone.down(directory)
+    local_commands.down(directory)
 
 
 @zone.command("status")
 @_directory_option
 def zone_status(directory: Path) -> int:
     """Show the servers of a zone; fails unless all run and one leads."""
-    from oned.cli import local_zone  # noqa: PLC0415
+    from oned.cli import local_commands  # noqa: PLC0415
 
-    return 0 if local_zone.show(directory) else EXIT_FAILURE
+    return 0 if local_commands.show(directory) else EXIT_FAILURE
 
 
 def main() -> None:

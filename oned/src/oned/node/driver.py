@@ -7,92 +7,55 @@ durable, and ``recovery`` takes over while the database cannot be used.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from oned import __version__
 from oned.errors import (
     ForeignDatabase,
     MembershipPending,
     NotLeader,
     OutcomeUnknown,
-    PeerError,
     ProposalError,
     StorageError,
 )
+from oned.node import report
 from oned.node.callers import Callers
+from oned.node.core import build_core
 from oned.node.exports import Writer
 from oned.node.membership import Membership
+from oned.node.office import Office
+from oned.node.post import Post
 from oned.node.recovery import Recovery
+from oned.node.settings import Observers, Settings
 from oned.node.snapshots import Snapshots
 from oned.node.writing import Writing
 from oned.raft.errors import ChangePending, NotLeading, UnsafeChange
-from oned.raft.log import Log
-from oned.raft.machine import NEVER, Options, Raft, Write
-from oned.raft.messages import TO_BE_COUNTED, Message, TimeoutNow
+from oned.raft.messages import TimeoutNow
+from oned.raft.timing import NEVER
 from oned.raft.types import (
-    NO_SERVER,
     Configuration,
     Follower,
     HardState,
     Index,
     RaftStatus,
-    Role,
     ServerId,
     Term,
 )
+from oned.raft.writes import Write
 from oned.state.entry import Change, Reader, encode
 from oned.storage.export import Export, write_beside
 from oned.storage.store import Applied, Store
-from oned.transport import codec
-from oned.transport.codec import Adopt, Frame, Hello
-from oned.transport.links import Link
 from oned.transport.peers import Peers
-
-MAX_INBOX = 8192
-"""Messages that may wait for the core; beyond that they are lost, which Raft expects."""
 
 READ_SECONDS = 5.0
 """How long a read waits for the proof that it is up to date; another server may be quicker."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Settings:
-    """What the node needs of oned.conf, in seconds."""
-
-    options: Options
-    log_retention: int
-    limit_purge: int
-    purge_interval: float
-    solo: bool
-    fixed_id: ServerId | None
-    name: str
-
-
-@dataclass(slots=True)
-class Observers:
-    """Who wants to know: hooks of role changes, metrics of writes, commits and elections.
-
-    ``sync`` is told in the database's thread how long the disk took.
-    """
-
-    leading: Callable[[Term], None] = lambda _term: None
-    following: Callable[[Term], None] = lambda _term: None
-    batch: Callable[[int, float], None] = lambda _entries, _seconds: None
-    commit: Callable[[float], None] = lambda _seconds: None
-    sync: Callable[[float], None] = lambda _seconds: None
-    election: Callable[[str, float | None], None] = lambda _outcome, _seconds: None
-    snapshot: Callable[[str, str], None] = lambda _direction, _outcome: None
 
 
 class Node:
@@ -112,49 +75,21 @@ class Node:
         self.observers = Observers()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._inbox: deque[Message] = deque()
-        self._callers = Callers()
         self._scheduled = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._office: Term | None = None
-        self._office_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._announced: tuple[bool, Term] | None = None
-        self._standing_since: float | None = None
         self._next_purge = time.monotonic() + settings.purge_interval
-        self._reached: Configuration | None = None
-        self._routes: dict[ServerId, Link] = {}
+        self.callers = Callers()
+        self.office = Office(self)
+        self.post = Post(self)
         self.writing = Writing(self)
         self.recovery = Recovery(self)
         self.snapshots = Snapshots(self, snapshot_directory, export)
         self.membership = Membership(self)
-        self.core = self._make_core()
+        self.core = build_core(self.store, self.settings)
         # A read may come upon it in any thread.
         store.trouble = lambda error: self._loop.call_soon_threadsafe(self.recovery.begin, error)
-
-    def _make_core(self) -> Raft:
-        facts = self.store.facts
-        last_index, last_term = self.store.last()
-        log = Log(
-            self.store,
-            base_index=facts.base_index,
-            base_term=facts.base_term,
-            last_index=last_index,
-            last_term=last_term,
-            configurations=self.store.configurations(),
-        )
-        return Raft(
-            server_id=NO_SERVER if self.settings.solo else facts.server_id,
-            hard_state=facts.hard_state,
-            log=log,
-            applied=facts.applied,
-            initialised=facts.initialised,
-            solo=self.settings.solo,
-            options=self.settings.options,
-            random=random.random,
-            now=time.monotonic(),
-        )
 
     # --- life ----------------------------------------------------------------------
 
@@ -178,7 +113,7 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         self.recovery.close()
-        self._callers.give_up(OutcomeUnknown("this server stops"))
+        self.callers.give_up(OutcomeUnknown("this server stops"))
         await self.snapshots.close()
         if self.peers is not None:
             await self.peers.stop()
@@ -198,20 +133,7 @@ class Node:
         return self.store.table_versions[table]
 
     def status(self) -> RaftStatus:
-        core = self.core
-        return RaftStatus(
-            server_id=core.server_id,
-            role=core.role,
-            term=core.term,
-            voted_for=core.voted_for,
-            leader_id=core.leader_id,
-            commit_index=core.commit,
-            applied_index=core.applied,
-            last_index=core.log.last_index,
-            last_term=core.log.last_term,
-            serving=core.serving and self.database == "ok",
-            configuration=core.configuration,
-        )
+        return report.status(self)
 
     @property
     def database(self) -> str:
@@ -235,7 +157,7 @@ class Node:
                 "of the servers that would vote then too few answer: bring them back first"
             )
         data = encode(change) if change.statements else b""
-        done = self._callers.propose(data, configuration, term)
+        done = self.callers.propose(data, configuration, term)
         self.schedule()
         await done
 
@@ -245,7 +167,7 @@ class Node:
         if core.lease_read(now):
             if core.leadership is not None and core.applied < core.commit:
                 # A follower may have shown already what is committed and not applied here yet.
-                done = self._callers.read(0, core.commit)
+                done = self.callers.read(0, core.commit)
                 self.schedule()
                 await done
             return
@@ -253,9 +175,9 @@ class Node:
             raise NotLeader("the database of this server does not work")
         try:
             if core.leadership is not None:
-                done = self._callers.read(*core.read_round(now))
+                done = self.callers.read(*core.read_round(now))
             else:
-                done = self._callers.index_read(core.read_index(now))
+                done = self.callers.index_read(core.read_index(now))
         except NotLeading as error:
             raise NotLeader("no leader confirms what is true now") from error
         self.schedule()
@@ -276,8 +198,8 @@ class Node:
         try:
             async with asyncio.timeout(1.5 * self.settings.options.election_timeout):
                 while self.core.leadership is not None:
-                    self._office_changed.clear()
-                    await self._office_changed.wait()
+                    self.office.changed.clear()
+                    await self.office.changed.wait()
         except TimeoutError:
             pass
         return self.core.leadership is None
@@ -293,13 +215,7 @@ class Node:
 
     def follower(self, server_id: ServerId) -> Follower | None:
         """See ``oned.api.ports.Front.follower``."""
-        core = self.core
-        progress = core.leadership.progress.get(server_id) if core.leadership else None
-        if progress is None:
-            return None
-        heard = progress.last_reply
-        silence = None if heard is None else time.monotonic() - heard
-        return Follower(core.log.last_index - progress.match, silence)
+        return report.follower(self, server_id)
 
     async def reset_server(self, server_id: ServerId) -> None:
         """Send a server a fresh snapshot whatever its log holds."""
@@ -308,80 +224,7 @@ class Node:
 
     def report(self) -> dict[str, Any]:
         """What ``/status`` shows: see ARCHITECTURE.md."""
-        core, facts = self.core, self.store.facts
-        staleness = core.staleness(time.monotonic())
-        return {
-            "version": __version__,
-            "zone_uuid": facts.zone_uuid,
-            "server_id": core.server_id,
-            "name": self.settings.name,
-            "disk": facts.disk,
-            "state": core.role.name.lower(),
-            "term": core.term,
-            "voted_for": core.voted_for,
-            "leader_id": core.leader_id,
-            "commit": core.commit,
-            "applied": core.applied,
-            "log_index": core.log.last_index,
-            "log_term": core.log.last_term,
-            "log_base": core.log.base_index,
-            "serving": core.serving and self.database == "ok",
-            "database": self.database,
-            "initialised": core.initialised,
-            "configuration_committed": not core.change_pending,
-            "staleness_seconds": None if staleness is None else round(staleness, 3),
-            "snapshots": self.snapshots.report(time.monotonic()),
-            "members": self.membership.report(time.monotonic()),
-        }
-
-    # --- what the peers' port tells (oned.transport.peers.PeerEvents) ---------------
-
-    def hello(self) -> Hello:
-        facts = self.store.facts
-        return Hello(
-            protocol=codec.PROTOCOL,
-            zone_uuid=facts.zone_uuid,
-            server_id=facts.server_id,
-            disk=facts.disk,
-            initialised=facts.initialised,
-        )
-
-    def link_opened(self, link: Link) -> None:
-        self.membership.greeted(link)
-        self.schedule()
-
-    def link_closed(self, link: Link) -> None:
-        for server_id in [s for s, route in self._routes.items() if route is link]:
-            del self._routes[server_id]
-        member = self.core.configuration.named(link.name)
-        if member is not None:
-            self.core.unreachable(member.server_id)
-            self.schedule()
-
-    def frame_received(self, link: Link, frame: Frame) -> None:
-        if self.recovery.trouble is not None:
-            return
-        if isinstance(frame, Adopt):
-            self.spawn(self.membership.be_adopted(link, frame))
-        elif (
-            not isinstance(frame, Hello)
-            and len(self._inbox) < MAX_INBOX
-            and frame.to == self.core.server_id
-            and self.membership.may_speak(link, frame)
-        ):
-            self._routes[frame.sender] = link
-            self._inbox.append(frame)
-            self.schedule()
-
-    def snapshot_offset(self, name: str, checksum: str) -> int:
-        return self.snapshots.offset(name, checksum)
-
-    async def snapshot_received(
-        self, name: str, headers: Mapping[str, str], offset: int, blocks: AsyncIterator[bytes]
-    ) -> int:
-        if self.recovery.trouble is not None:
-            raise PeerError("the database cannot be written")
-        return await self.snapshots.receive(name, headers, offset, blocks)
+        return report.report(self)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the loop, and hold on to it while it runs."""
@@ -424,8 +267,7 @@ class Node:
             # What comes in waits, bounded as ever, and nobody is stood for or voted for.
             self.resign()
             return
-        while self._inbox:
-            core.receive(now, self._inbox.popleft())
+        self.post.deliver(now)
         if not self.writing.is_writing:
             # Group commit: what waits for the disk here goes to the others together, in one frame
             # and one transaction of theirs. It costs a sync at most, and only under load.
@@ -437,10 +279,10 @@ class Node:
                 self.membership.tend(now)
             # Not only when it serves: its no-op may wait for the very server that needs one.
             self.snapshots.tend()
-        self._note_office()
-        self._reach_members()
+        self.office.note()
+        self.post.reach_members()
         messages = core.take_messages()
-        self._send(messages)
+        self.post.send(messages)
         if messages:
             # They leave before this server writes what they carry, so that all write at once.
             self._loop.call_soon(self._run, self._write)
@@ -451,9 +293,9 @@ class Node:
         """The rest of a step: the database, and who waited for what it holds now."""
         core = self.core
         self.writing.begin()
-        self._send(core.take_messages())
-        self._callers.release_reads(core.leadership, core.applied)
-        self._callers.release_index_reads(core.reads)
+        self.post.send(core.take_messages())
+        self.callers.release_reads(core.leadership, core.applied)
+        self.callers.release_index_reads(core.reads)
         if now >= self._next_purge:
             self._next_purge = now + self.settings.purge_interval
             self.spawn(self.writing.purge())
@@ -469,7 +311,7 @@ class Node:
 
     def _propose_queued(self) -> None:
         """Append all that queued up."""
-        for batch in self._callers.batches(self.core.term):
+        for batch in self.callers.batches(self.core.term):
             try:
                 first = self.core.propose([(p.data, p.configuration) for p in batch])
             except NotLeading:
@@ -479,7 +321,7 @@ class Node:
             except UnsafeChange:
                 error = MembershipPending("one voter at a time")
             else:
-                self._callers.appended(first, batch)
+                self.callers.appended(first, batch)
                 continue
             for proposal in batch:
                 proposal.refuse(error)
@@ -489,10 +331,10 @@ class Node:
         before = self.core.applied
         now = time.monotonic()
         self.core.written(now, write)
-        self._send(write.messages)
+        self.post.send(write.messages)
         if write.entries:
             self.observers.batch(len(write.entries), seconds)
-        self._callers.applied(
+        self.callers.applied(
             Index(before + 1),
             write.apply_to,
             applied.rejected,
@@ -502,67 +344,7 @@ class Node:
         if write.messages or self.core.change_pending or self.core.commit > self.core.applied:
             self.schedule()
 
-    def _send(self, messages: list[Message] | tuple[Message, ...]) -> None:
-        if self.peers is None:
-            return
-        for message in messages:
-            link = self.route(message.to, counts=isinstance(message, TO_BE_COUNTED))
-            if link is not None:
-                link.send(message)
-
-    def route(self, server_id: ServerId, *, counts: bool = True) -> Link | None:
-        """The connection to a server: its name's, or where it was last heard.
-
-        With ``counts`` there is none to a server whose answer would not count, for it has
-        another disk than the log knows.
-        """
-        member = self.core.configuration.get(server_id)
-        link = None
-        if member is not None and self.peers is not None:
-            link = self.peers.link(member.name)
-            if counts and link is not None and not self.membership.is_bound(link, member):
-                return None
-        return link or self._routes.get(server_id)
-
-    def _reach_members(self) -> None:
-        configuration = self.core.configuration
-        if self.peers is None or configuration is self._reached:
-            return
-        self._reached = configuration
-        self.peers.reach({m.name: m.peer_endpoint for m in configuration.members})
-
     # --- roles ---------------------------------------------------------------------
-
-    def _note_office(self) -> None:
-        """Tell callers and hooks when an office begins or ends."""
-        core = self.core
-        office = core.term if core.is_leading else None
-        if office != self._office:
-            self._office = office
-            self._callers.fail(
-                OutcomeUnknown("leadership was lost: the change may have been made, or not")
-            )
-            _log.info("role changed", role=core.role.name.lower(), term=core.term)
-            self._office_changed.set()
-        leading = core.is_leading and core.serving
-        standing = core.role is Role.CANDIDATE or (core.role is Role.LEADER and not leading)
-        if standing != (self._standing_since is not None):
-            self._note_election(won=leading)
-        if leading and self._announced != (True, core.term):
-            self._announced = (True, core.term)
-            self.observers.leading(core.term)
-        elif core.role is Role.FOLLOWER and (self._announced is None or self._announced[0]):
-            self._announced = (False, core.term)
-            self.observers.following(core.term)
-
-    def _note_election(self, *, won: bool) -> None:
-        """This server stands for election, or is done with it: it serves, or follows."""
-        now, since = time.monotonic(), self._standing_since
-        if since is None:
-            self._standing_since = now
-            return
-        self._standing_since = None
-        self.observers.election("won" if won else "lost", now - since if won else None)
 
     def resign(self) -> None:
         """Stop leading at once, since the database cannot be written; somebody else is to lead.
@@ -574,20 +356,17 @@ class Node:
             successor = core.leadership.successor()
             core.step_down(time.monotonic())
             if successor is not None:
-                self._send([TimeoutNow(core.term, core.server_id, successor)])
-        self._note_office()
-        self._callers.give_up(OutcomeUnknown("the database failed: the change may be made, or not"))
+                self.post.send([TimeoutNow(core.term, core.server_id, successor)])
+        self.office.note()
+        self.callers.give_up(OutcomeUnknown("the database failed: the change may be made, or not"))
 
     # --- the database, between writes ----------------------------------------------
 
     def restart_core(self) -> None:
         """Begin again from what the database says; the caller holds the database."""
-        self.core = self._make_core()
-        self._callers.fail_reads()
-        self._inbox.clear()
-        self._reached = None
-        if self.peers is not None:
-            self.peers.greet_again()
+        self.core = build_core(self.store, self.settings)
+        self.callers.fail_reads()
+        self.post.begin_anew()
 
     async def adopt(self, zone_uuid: str, server_id: ServerId, hard_state: HardState) -> None:
         """Take the identity that the zone's leader gives to this server.
@@ -610,6 +389,5 @@ class Node:
         with self.writing.pause():
             header = await self.writing.exclusively(lambda: self.store.install(path))
             self.core.installed(time.monotonic(), header.index, header.term, header.configuration)
-        if self.peers is not None:
-            self.peers.greet_again()
+        self.post.greet_again()
         return Index(header.index)

@@ -84,7 +84,9 @@ class Snapshots:
             member = node.core.configuration.get(server_id)
             if member is None or (running is not None and not running.done()):
                 continue
-            if time.monotonic() < self._retry_at.get(server_id, 0.0) or not node.route(server_id):
+            if time.monotonic() < self._retry_at.get(server_id, 0.0) or not node.post.route(
+                server_id
+            ):
                 continue
             self._streams[server_id] = asyncio.create_task(self._stream(member, node.core.term))
 

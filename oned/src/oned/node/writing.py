@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from oned.errors import DatabaseDamaged, DatabaseFailed, Nondeterminism, StorageError
-from oned.raft.machine import NEVER, Write
+from oned.raft.timing import NEVER
+from oned.raft.writes import Write
 from oned.storage.store import Applied
 
 if TYPE_CHECKING:

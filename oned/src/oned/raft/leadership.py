@@ -14,6 +14,7 @@ from oned.raft import quorum
 from oned.raft.log import Log
 from oned.raft.messages import AppendReply, AppendRequest
 from oned.raft.progress import Flow, Progress
+from oned.raft.timing import NEVER, NOT_YET
 from oned.raft.types import Configuration, Index, ServerId, Term
 
 BATCH_ENTRIES = 512
@@ -63,7 +64,7 @@ class Leadership:
         self.started = now
         self.heartbeat = heartbeat
         self.next_heartbeat = now
-        self.tell_commit_at = float("inf")
+        self.tell_commit_at = NEVER
         self.round = 0
         self.term_start = Index(log.last_index + 1)
         self.progress: dict[ServerId, Progress] = {}
@@ -72,7 +73,7 @@ class Leadership:
         self.quorum_round = 0
         self.round_wanted = 0
         self.questions: dict[ServerId, Question] = {}
-        self.lease_start = float("-inf")
+        self.lease_start = NOT_YET
         self._lease_broken = False
         self.follow(log.configuration)
 

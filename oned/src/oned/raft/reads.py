@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from oned.raft.timing import NEVER, NOT_YET
 from oned.raft.types import Index
 
 QUESTIONS = 64
@@ -23,8 +24,6 @@ QUESTIONS = 64
 
 ANSWERS = 16
 """Answers that wait to be applied; beyond that the newest takes the place of the last."""
-
-NEVER = float("inf")
 
 _NUMBERS = 1 << 52
 """Where numbers begin, at random: no run of a server takes an answer for its predecessor's."""
@@ -58,7 +57,7 @@ class Reads:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self.reached = 0
-        self.fresh_at = float("-inf")
+        self.fresh_at = NOT_YET
         self.outstanding = 0
         self.deadline = NEVER
         self.heartbeat = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, TypeAlias
 
 ServerId = NewType("ServerId", int)
 """Id given by ``one.zone.addserver``; never reused within a zone. -1 while unknown or solo."""
@@ -101,6 +101,10 @@ class Entry:
     term: Term
     data: bytes = b""
     configuration: Configuration | None = None
+
+
+Proposal: TypeAlias = tuple[bytes, Configuration | None]
+"""What an entry is to hold."""
 
 
 @dataclass(frozen=True, slots=True)

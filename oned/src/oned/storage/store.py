@@ -22,8 +22,8 @@ from oned.errors import (
     Rejected,
     StorageError,
 )
-from oned.raft.machine import Write
 from oned.raft.types import Configuration, Entry, HardState, Index, ServerId
+from oned.raft.writes import Write
 from oned.state.entry import Change, decode
 from oned.storage import facts as facts_room
 from oned.storage import mark, records, snapshot, tables
