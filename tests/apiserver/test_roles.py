@@ -156,6 +156,20 @@ def exercise(lab: Lab, namespace: str) -> None:
     lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other")
     lab.wait_until_steady(namespace, "zone")
     back_up(lab, namespace)
+    network = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/zone"
+    for enabled in (True, False):
+        lab.declare(
+            namespace,
+            "zone",
+            replicas=1,
+            image="example.org/oned:other",
+            networkPolicy={"enabled": enabled},
+        )
+        wait_until(
+            lambda: ("spec" in lab.api.request("GET", network, accepted=(404,))) == enabled,  # noqa: B023
+            "there, or not, as declared: the NetworkPolicy",
+            20,
+        )
     policy = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/zone"
     lab.api.request("DELETE", policy)
     wait_until(

@@ -20,6 +20,7 @@ __all__ = [
     "DeleteTask",
     "DeleteVolume",
     "DropCertificates",
+    "DropPolicy",
     "FenceServer",
     "HandOver",
     "IssueApiCertificate",
@@ -122,6 +123,14 @@ class ApplyObjects:
 
     manifests: tuple[Manifest, ...]
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropPolicy:
+    """Delete a NetworkPolicy of a zone that shall have none."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +304,7 @@ Step = (
     | PromoteAuthority
     | RetireAuthority
     | ApplyObjects
+    | DropPolicy
     | RecordBootstrap
     | RegisterMember
     | RemoveMember
@@ -366,6 +376,8 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
         case ApplyObjects(manifests=manifests):
             names = [f"{each['kind']}/{each['metadata']['name']}" for each in manifests]
             return f"Writing {', '.join(names)}"
+        case DropPolicy(name=name):
+            return f"Deleting NetworkPolicy {name}, which is switched off"
         case RecordBootstrap():
             return "Recording that the zone's database exists"
         case RegisterMember(server=server):
