@@ -221,6 +221,18 @@ def metallb(cluster: Cluster) -> None:
     commands.run(images.KINDLAB, "metallb", quiet=True)
 
 
+def policies(cluster: Cluster, *, wanted: bool) -> None:
+    """Let the nodes of a cluster that was made from packages heed NetworkPolicies, or no more.
+
+    Networks of other clusters do it by themselves, or cannot be taught.
+    """
+    if cluster.kubeconfig != str(LAB_KUBECONFIG):
+        return
+    if wanted:
+        commands.say("compiling kube-router and running it (the first time takes about 5 minutes)")
+    commands.run(images.KINDLAB, "policies" if wanted else "no-policies", quiet=True)
+
+
 def down(example: Path) -> None:
     """Take away what `up` made: a cluster of ours whole, else the example zone and the operator."""
     cluster = find()

@@ -50,6 +50,7 @@ class Backups(Servers):
         assert "serviceAccountName" not in spec
         assert spec["automountServiceAccountToken"] is False
         command = spec["containers"][0]["command"]
+        self._check_let_through(spec)
         if self.job_failures:
             self.job_failures -= 1
             words = {"error": "no space left"}
@@ -72,6 +73,17 @@ class Backups(Servers):
             },
             "status": {"containerStatuses": [{"state": message}]},
         }
+
+    def _check_let_through(self, spec: dict[str, Any]) -> None:
+        """The Jobs' policy, if there is one, knows the port of the store."""
+        policy = self.objects.get(("NetworkPolicy", naming.backups_policy_name(ZONE)))
+        variables = {each["name"]: each.get("value") for each in spec["containers"][0]["env"]}
+        if policy is None or "AWS_ENDPOINT_URL" not in variables:
+            return
+        wanted = int(str(variables["AWS_ENDPOINT_URL"]).rpartition(":")[2])
+        ports = [each["port"] for rule in policy["spec"]["egress"] for each in rule["ports"]]
+        if wanted not in ports:
+            raise ViolationError(f"no policy lets the Job through to port {wanted}: {ports}")
 
     def _back_up(self, command: list[str]) -> dict[str, Any]:
         location, server = (command[command.index(each) + 1] for each in ("--to", "--server"))

@@ -212,7 +212,7 @@ class Cluster:
             self.check_delete_backup(name)
             self.writes += 1
         else:
-            assert kind == naming.TASK_KIND
+            assert kind in {naming.TASK_KIND, "NetworkPolicy"}
             del self.objects[(kind, name)]
             self.writes += 1
         self._end()

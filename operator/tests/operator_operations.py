@@ -46,6 +46,8 @@ class Operation:
     """It starts with a zone that is hibernated."""
     fenced: str = ""
     """It starts with this server fenced."""
+    has_policies: bool = False
+    """It starts with NetworkPolicies."""
 
 
 def _declare(**spec: object) -> Callable[[World], None]:
@@ -111,6 +113,23 @@ def _replaced(server: str) -> Callable[[World], bool]:
 def _back_up_with_failures(world: World) -> None:
     world.job_failures = 1
     world.ask_backup("one")
+
+
+def _back_up_behind_policies(world: World) -> None:
+    """To a store of the backup's own, which the zone's spec does not know."""
+    s3 = {"bucket": "here", "endpoint": "http://store:9000", "credentialsSecretRef": {"name": "k"}}
+    world.ask_backup("one", storage={"s3": s3})
+
+
+def _reaches(port: int) -> Callable[[World], bool]:
+    """The Jobs of backups do."""
+
+    def is_so(world: World) -> bool:
+        policy = world.objects[("NetworkPolicy", "zone-backup")]["spec"]
+        ports = [each["port"] for rule in policy["egress"] for each in rule["ports"]]
+        return port in ports and all(backup.has_succeeded for backup in world.backups())
+
+    return is_so
 
 
 def _schedule(world: World) -> None:
@@ -190,6 +209,15 @@ OPERATIONS = (
     Operation("fence a follower", 3, _declare(fencedServers=[f"{ZONE}-2"])),
     Operation("unfence", 3, _declare(fencedServers=[]), fenced=f"{ZONE}-1"),
     Operation("fence another", 3, _declare(fencedServers=[f"{ZONE}-2"]), fenced=f"{ZONE}-1"),
+    Operation("switch policies on", 3, _declare(networkPolicy={"enabled": True})),
+    Operation("switch policies off", 3, _declare(networkPolicy={}), has_policies=True),
+    Operation(
+        "back up behind policies",
+        3,
+        _back_up_behind_policies,
+        has_policies=True,
+        is_done=_reaches(9000),
+    ),
     Operation("repair the route", 3, _fail_over_without_hook),
     Operation("roll without a hook", 3, _roll_without_hook),
     Operation("make a new zone of https", 0, _declare(replicas=1, **DELETED, **HTTPS)),
@@ -276,6 +304,9 @@ async def prepare(
         await _settle(world)
     if operation.fenced:
         world.declare(fencedServers=[operation.fenced])
+        await _settle(world)
+    if operation.has_policies:
+        world.declare(networkPolicy={"enabled": True})
         await _settle(world)
     if operation.is_asleep:
         world.declare(hibernated=True)
@@ -399,7 +430,7 @@ async def check_end(world: World, operation: Operation | None = None) -> None:
     others = {naming.TASK_KIND, naming.BACKUP_KIND, "Job"}
     objects = {key for key in world.objects if key[0] not in others}
     pods = set() if is_asleep else names
-    assert objects == _objects(names, pods) | _https_objects(world)
+    assert objects == _objects(names, pods) | _https_objects(world) | _policies(world)
     assert set(world.disks) == names
     assert all(disk.initialised for disk in world.disks.values())
     if is_asleep:
@@ -435,6 +466,12 @@ def _objects(names: set[str], pods: set[str]) -> set[tuple[str, str]]:
 
 def _https_objects(world: World) -> set[tuple[str, str]]:
     return {("Secret", "zone-tls")} if world.zone().spec.tls.enabled else set()
+
+
+def _policies(world: World) -> set[tuple[str, str]]:
+    if not world.zone().spec.network_policy.enabled:
+        return set()
+    return {("NetworkPolicy", "zone"), ("NetworkPolicy", "zone-backup")}
 
 
 def _check_certificates(world: World, names: set[str]) -> None:

@@ -258,6 +258,8 @@ def test_the_jobs_pod_is_confined_and_no_server(storage):
     assert labels.get("app.kubernetes.io/instance") != selector
     assert "http://zone-1.zone-servers.front.svc:2633/RPC2" in container["command"]
     assert "--verify" in container["command"]
+    # A network that heeds policies has not heard of a pod that has just started.
+    assert {"name": "ONE_REACH_SECONDS", "value": "15"} in container["env"]
 
 
 def test_keys_come_from_their_secret():

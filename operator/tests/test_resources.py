@@ -54,6 +54,33 @@ SPECS = {
         "credentialsSecretRef": {"name": "ours"},
         "tls": {"enabled": True, "dnsNames": ["front.example"]},
         "imagePullSecrets": [{"name": "registry"}],
+        "networkPolicy": {
+            "enabled": True,
+            "operatorNamespace": "onezone-system",
+            "clientsFrom": [
+                {"podSelector": {"matchLabels": {"role": "front-end"}}},
+                {"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.128/25"]}},
+            ],
+            "metricsFrom": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [
+                            {"key": "team", "operator": "In", "values": ["a", "b"]}
+                        ]
+                    },
+                    "podSelector": {},
+                }
+            ],
+        },
+        "backup": {
+            "storage": {
+                "s3": {
+                    "bucket": "front-end",
+                    "endpoint": "https://store.example:9000",
+                    "credentialsSecretRef": {"name": "store"},
+                }
+            }
+        },
         "logLevel": "debug",
     },
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from benchmarks.scale import apiserver
 from benchmarks.scale.lab import Lab
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import rendering  # noqa: E402 - beside this file, which is no package
+
 LIMIT_SECONDS = 120
 BUILD_SECONDS = 1500
 """The first test may have to wait until Kubernetes is compiled, which is done once."""
@@ -27,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.integration)
             if item.get_closest_marker("timeout") is None:
-                limit = LIMIT_SECONDS if apiserver.BINARY.exists() else BUILD_SECONDS
+                built = apiserver.BINARY.exists() and rendering.BUILT.exists()
+                limit = LIMIT_SECONDS if built else BUILD_SECONDS
                 item.add_marker(pytest.mark.timeout(limit))
 
 

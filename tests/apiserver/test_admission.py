@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rendering
 import yaml
 
 from benchmarks.processes import BenchmarkError
 from benchmarks.scale.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB_HELM = Path.home() / ".cache" / "kindlab" / "bin" / "helm"
-HELM = shutil.which("helm") or (str(LAB_HELM) if LAB_HELM.exists() else None)
 LABELS = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
@@ -24,21 +21,14 @@ LABELS = {
 NAMESPACE = "restricted"
 
 
+CHART_PODS = ("helm test", "operator")
+
+
 def chart_pods() -> dict[str, Any]:
-    if HELM is None:
-        return {}
-    chart = ROOT / "charts" / "onezone-operator"
-    done = subprocess.run(
-        [HELM, "template", "here", chart, "-n", NAMESPACE, "--kube-version", "1.35"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=50,
-    )
-    objects = [each for each in yaml.safe_load_all(done.stdout) if each]
-    pods = {"helm test": next(each for each in objects if each["kind"] == "Pod")}
+    objects = rendering.render("here", NAMESPACE)
+    pod = next(each for each in objects if each["kind"] == "Pod")
     deployment = next(each for each in objects if each["kind"] == "Deployment")
-    return {**pods, "operator": deployment["spec"]["template"]}
+    return dict(zip(CHART_PODS, (pod, deployment["spec"]["template"]), strict=True))
 
 
 def operator_pods() -> dict[str, Any]:
@@ -88,9 +78,9 @@ def attempt(lab: Lab, template: Any) -> None:
     lab.api.request("POST", f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod)
 
 
-@pytest.mark.parametrize("name", [*chart_pods(), *operator_pods()])
+@pytest.mark.parametrize("name", [*CHART_PODS, *operator_pods()])
 def test_pods_are_admitted(lab: Lab, namespace: str, name: str):
-    template = {**chart_pods(), **operator_pods()}[name]
+    template = (chart_pods() if name in CHART_PODS else operator_pods())[name]
     attempt(lab, template)
     weaker = copy.deepcopy(template)
     weaker["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True

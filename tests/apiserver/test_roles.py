@@ -4,27 +4,18 @@ asked for that is not granted. Namespaced and cluster-wide.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import rendering
 
 from benchmarks.processes import wait_until
 from benchmarks.scale.lab import Lab
 
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "onezone-operator"
-LAB_HELM = Path.home() / ".cache" / "kindlab" / "bin" / "helm"
-HELM = shutil.which("helm") or (str(LAB_HELM) if LAB_HELM.exists() else None)
 SYSTEM = "onezone-system"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 KINDS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ServiceAccount"}
-
-pytestmark = pytest.mark.skipif(HELM is None, reason="no helm: kindlab build makes one")
 
 NOT_ITS_OWN = {("endpointslices", "update")}
 """Granted so that it may be granted to the servers; the API server refuses to grant more."""
@@ -39,10 +30,9 @@ ELSEWHERE = {
 
 
 def render(release: str, namespaces: list[str]) -> list[dict[str, Any]]:
-    command = [str(HELM), "template", release, str(CHART), "-n", SYSTEM, "--kube-version", "1.35"]
-    command += [word for each in namespaces for word in ("--set", f"watchNamespaces={{{each}}}")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50)
-    return [each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] in KINDS]
+    settings = [f"watchNamespaces={{{each}}}" for each in namespaces]
+    found = rendering.render(release, SYSTEM, *settings)
+    return [each for each in found if each["kind"] in KINDS]
 
 
 def install(lab: Lab, objects: list[dict[str, Any]]) -> str:
@@ -156,6 +146,20 @@ def exercise(lab: Lab, namespace: str) -> None:
     lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other")
     lab.wait_until_steady(namespace, "zone")
     back_up(lab, namespace)
+    network = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/zone"
+    for enabled in (True, False):
+        lab.declare(
+            namespace,
+            "zone",
+            replicas=1,
+            image="example.org/oned:other",
+            networkPolicy={"enabled": enabled},
+        )
+        wait_until(
+            lambda: ("spec" in lab.api.request("GET", network, accepted=(404,))) == enabled,  # noqa: B023
+            "there, or not, as declared: the NetworkPolicy",
+            20,
+        )
     policy = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/zone"
     lab.api.request("DELETE", policy)
     wait_until(

@@ -223,7 +223,8 @@ def save_evidence(namespace: str, test: str) -> None:
 
     where = ("-n", namespace)
     # Secrets are named, not shown.
-    kinds = "onezones,onezonetasks,statefulsets,pods,services,endpointslices,configmaps,pvc,pdb"
+    kinds = "onezones,onezonetasks,onezonebackups,jobs,statefulsets,pods,services,endpointslices"
+    kinds += ",configmaps,pvc,pdb,networkpolicies"
     save("objects.yaml", *where, "get", kinds, "-o", "yaml")
     save("secrets.txt", *where, "get", "secrets")
     save("events.txt", *where, "get", "events", "--sort-by=.lastTimestamp")

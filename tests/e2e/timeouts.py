@@ -14,6 +14,15 @@ CLUSTER_READY = 1500
 METALLB_READY = 600
 """Compiled the first time."""
 
+POLICED = 900
+"""What makes nodes heed NetworkPolicies is compiled the first time."""
+
+POLICY = 30
+"""A NetworkPolicy that was made, changed or deleted is heeded by all nodes."""
+
+CUT_OFF = 2
+"""A connection that was not made by then is taken for one that a policy forbids."""
+
 OPERATOR_READY = 180
 ZONE_READY = 240
 """A new zone of three servers."""

@@ -1,6 +1,7 @@
 """The client on the wire, and where credentials and endpoint come from."""
 
 import socket
+import threading
 import time
 from pathlib import Path
 from xmlrpc.client import Fault
@@ -129,3 +130,26 @@ def test_endpoint_comes_from_option_then_variable_then_file(tmp_path, monkeypatc
     environ["ONE_XMLRPC"] = "http://variable/RPC2"
     assert find_endpoint(environ) == "http://variable/RPC2"
     assert find_endpoint(environ, endpoint="http://option/RPC2") == "http://option/RPC2"
+
+
+def test_an_endpoint_that_comes_late_is_waited_for():
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", 0))
+        client = Client(f"http://127.0.0.1:{late.getsockname()[1]}/RPC2", "oneadmin:secret")
+        opening = threading.Timer(0.6, late.listen)
+        opening.start()
+        started = time.monotonic()
+        client.wait_until_reachable(20)
+        opening.join()
+        assert 0.5 < time.monotonic() - started < 10
+
+
+def test_an_endpoint_that_never_comes_is_not_waited_for_longer():
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        client = Client(f"http://127.0.0.1:{deaf.getsockname()[1]}/RPC2", "oneadmin:secret")
+        started = time.monotonic()
+        client.wait_until_reachable(0)
+        assert time.monotonic() - started < 0.4
+        client.wait_until_reachable(1)
+        assert 1 <= time.monotonic() - started < 10

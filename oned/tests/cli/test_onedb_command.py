@@ -138,3 +138,13 @@ def test_an_error_of_any_length_fits_into_the_report(database, tmp_path):
     assert run(*words) == 1
     assert len(report.read_bytes()) <= 3 * 1024
     assert json.loads(report.read_text())["error"].startswith("gs://ä")
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "601", "nan"])
+def test_time_to_reach_a_server_is_a_number(monkeypatch, tmp_path, capsys, text):
+    auth = tmp_path / "auth"
+    auth.write_text("oneadmin:secret")
+    monkeypatch.setenv("ONE_AUTH", str(auth))
+    monkeypatch.setenv("ONE_REACH_SECONDS", text)
+    assert run("backup", "--server", "http://127.0.0.1:1/RPC2", "--to", tmp_path / "x.bck") == 255
+    assert f"ONE_REACH_SECONDS is '{text}', not a number from 0 to 600" in capsys.readouterr().err

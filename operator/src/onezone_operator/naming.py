@@ -189,6 +189,16 @@ def delete_job_name(backup: str) -> str:
     return f"{backup}-drop"
 
 
+def servers_policy_name(zone: str) -> str:
+    """The NetworkPolicy of the servers' pods."""
+    return zone
+
+
+def backups_policy_name(zone: str) -> str:
+    """The NetworkPolicy of the pods of backup Jobs."""
+    return f"{zone}-backup"
+
+
 def volume_name(zone: str, ordinal: int) -> str:
     """The claim that the StatefulSet makes for one server."""
     return f"{DATA_VOLUME}-{server_name(zone, ordinal)}"
@@ -278,6 +288,12 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
         "verbs": [*_CHILD],
     },
     {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": [*_CHILD]},
+    # Deleted when a zone's policies are switched off.
+    {
+        "apiGroups": ["networking.k8s.io"],
+        "resources": ["networkpolicies"],
+        "verbs": [*_CHILD, "delete"],
+    },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     # Only for zones whose certificate cert-manager issues.
     {

@@ -10,7 +10,9 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import socket
 import ssl
+import time
 import xmlrpc.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +37,10 @@ MAXIMUM_ANSWER = 2**30
 
 BACKUP_SECONDS = 1800.0
 """How long a server may take to write a backup before it sends the first byte."""
+
+_REACH_TIMEOUT_SECONDS = 2.0
+_REACH_PAUSE_SECONDS = 0.5
+"""Nobody tells when a network has learnt of a pod."""
 
 _BLOCK = 2**20
 _SAID_BYTES = 1000
@@ -117,6 +123,25 @@ class Client:
             return answer[1]
         code = answer[2] if len(answer) > 2 and isinstance(answer[2], int) else 0  # noqa: PLR2004
         raise ApiError(str(answer[1]), code)
+
+    def wait_until_reachable(self, seconds: float) -> None:
+        """Wait until a connection is made, but no longer: the next call tells why there is none.
+
+        A network that heeds policies takes a moment to let a new pod through.
+
+        Raises:
+            ClientError: the endpoint is no URL.
+        """
+        end = time.monotonic() + seconds
+        connection, _ = self._connection()
+        address = connection.host, connection.port
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(address, timeout=_REACH_TIMEOUT_SECONDS).close()
+            except OSError:
+                time.sleep(_REACH_PAUSE_SECONDS)
+            else:
+                return
 
     def fetch_backup(self, path: Path) -> FetchedBackup:
         """Have the server write a backup of what it holds, and bring it to the file ``path``.

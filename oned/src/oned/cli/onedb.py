@@ -8,7 +8,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED = 1
 """Exit code of ``onedb backup`` with a report that tells why."""
+
+REACH_SECONDS_MAX = 600.0
 
 NOT_BOOTSTRAPPED = 1
 """Exit code of ``onedb version``, as OpenNebula has it."""
@@ -115,7 +117,8 @@ def write_backup(  # noqa: PLR0917 - an option each
 
     LOCATION is a path, file:///folder/name.bck or s3://bucket/folder/name.bck. S3 takes
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL and AWS_CA_BUNDLE
-    from the environment. With --report the exit code is 1 when there is no backup.
+    from the environment. With --report the exit code is 1 when there is no backup. A --server that
+    takes no connection is tried for ONE_REACH_SECONDS, which are none unless given.
 
     The server may run, and any server of the zone will do: a follower's backup holds what the
     follower has applied. The file holds password hashes, and only its owner can read it.
@@ -136,9 +139,9 @@ def write_backup(  # noqa: PLR0917 - an option each
             else:
                 source, location = server, location or _asked_for_a_location()
                 place = locations.place(location)
-                fetched = client_from_environment(
-                    os.environ, server, find_session(os.environ)
-                ).fetch_backup(path)
+                client = client_from_environment(os.environ, server, find_session(os.environ))
+                client.wait_until_reachable(_reach_seconds(os.environ))
+                fetched = client.fetch_backup(path)
                 checksum, size = fetched.checksum, fetched.size
             header = examine(path, Path(made)).header if verify else read_header(path)
             place.put(path, replace=force)
@@ -168,6 +171,20 @@ def write_backup(  # noqa: PLR0917 - an option each
         f"Use 'onedb restore {location}' to make a database of it."
     )
     return 0
+
+
+def _reach_seconds(environ: Mapping[str, str]) -> float:
+    """ONE_REACH_SECONDS: how long a server that takes no connection is tried; 0 by default."""
+    text = environ.get("ONE_REACH_SECONDS", "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= REACH_SECONDS_MAX:
+        raise click.ClickException(
+            f"ONE_REACH_SECONDS is {text!r}, not a number from 0 to {REACH_SECONDS_MAX:g}"
+        )
+    return seconds
 
 
 def _once(location: str | None, destination: str | None) -> str | None:

@@ -57,6 +57,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    DropPolicy,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -122,6 +123,8 @@ class Executor:
                 await self._change_authority(step)
             case ApplyObjects(manifests=manifests):
                 await self._apply_objects(manifests)
+            case DropPolicy(name=name, uid=uid):
+                await delete_object(self.kube, self.zone, "NetworkPolicy", name, uid=uid)
             case RecordBootstrap():
                 await annotate_secret(
                     self.kube,

@@ -132,11 +132,11 @@ class Reconciler:
         return Outcome(sentence, self._retry_seconds(step))
 
     def _parse(self, raw: Manifest) -> OneZone:
+        """The zone, with what only the operator knows filled in where the spec is silent."""
         zone = OneZone.model_validate(raw)
-        if zone.spec.image is None:
-            spec = zone.spec.model_copy(update={"image": self.settings.oned_image})
-            zone = zone.model_copy(update={"spec": spec})
-        return zone
+        return zone.completed(
+            image=self.settings.oned_image, operator_namespace=self.settings.lease_namespace
+        )
 
     async def _report(self, zone: OneZone, observed: ObservedZone, step: Step) -> OneZone:
         """Write the status if it differs; the zone with the status that is there now."""

@@ -35,6 +35,7 @@ WATCHED: Mapping[str, list[tuple[str, str]]] = {
         ("labelSelector", f"{naming.ZONE_LABEL},{naming.SLICE_MANAGED_BY_LABEL}={naming.OPERATOR}")
     ],
     "Job": _ZONES,
+    "NetworkPolicy": _ZONES,
     "PersistentVolumeClaim": _ZONES,
     "Pod": _ZONES,
     "PodDisruptionBudget": _ZONES,

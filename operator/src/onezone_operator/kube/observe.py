@@ -38,6 +38,8 @@ from onezone_operator.models.observed import (
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
+from onezone_operator.resources.metadata import is_foreign
+from onezone_operator.resources.policies import POLICY, policy_names
 from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["Credentials", "Observation", "observe_kubernetes", "read_zone"]
@@ -92,9 +94,11 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         kube.list_objects("PersistentVolumeClaim", zone.namespace, selector=selector),
         _tasks(kube, zone),
         read_backup_facts(kube, zone),
+        _spare_policies(kube, zone),
     ]
-    *found, pods, volumes, tasks, (backups, jobs) = await _all(calls)
+    *found, pods, volumes, tasks, (backups, jobs), policies = await _all(calls)
     objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
+    objects |= policies
     authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
     peers_secret = objects.get(("Secret", naming.peers_secret_name(zone.name)))
     tls_secret = objects.get(("Secret", api_secret_name(zone))) if zone.spec.tls.enabled else None
@@ -168,6 +172,24 @@ async def _tasks(kube: KubeApi, zone: OneZone) -> tuple[OneZoneTask, ...]:
     return tuple(sorted(tasks, key=lambda task: task.order))
 
 
+async def _spare_policies(kube: KubeApi, zone: OneZone) -> dict[ObjectKey, Manifest]:
+    """What a zone that shall have no policies has of them.
+
+    By a list, which a watch answers: what is absent would be asked of the API server again and
+    again.
+    """
+    if zone.spec.network_policy.enabled:
+        return {}
+    selector = f"{naming.ZONE_LABEL}={zone.name}"
+    found = await kube.list_objects(POLICY, zone.namespace, selector=selector)
+    own = {each["metadata"]["name"]: each for each in found if not is_foreign(zone, each)}
+    return {
+        (POLICY, name): {"kind": POLICY, **own[name]}
+        for name in policy_names(zone.name)
+        if name in own
+    }
+
+
 def _wanted(
     zone: OneZone, tasks: Sequence[OneZoneTask], backups: Sequence[OneZoneBackup]
 ) -> tuple[OneZoneBackup, ...]:
@@ -188,8 +210,10 @@ def _object_keys(zone: OneZone) -> list[ObjectKey]:
     tls = [("Secret", api_secret_name(zone))] if zone.spec.tls.enabled else []
     if zone.spec.tls.issuer_ref is not None:
         tls.append((naming.CERTIFICATE_KIND, naming.tls_secret_name(name)))
+    policies = policy_names(name) if zone.spec.network_policy.enabled else ()
     return [
         *tls,
+        *((POLICY, each) for each in policies),
         ("Secret", naming.authority_secret_name(name)),
         ("Secret", naming.peers_secret_name(name)),
         ("Secret", _auth_name(zone)),

@@ -38,6 +38,7 @@ KINDS = {
     "Event": Resource("v1", "events"),
     "Job": Resource("batch/v1", "jobs"),
     "Lease": Resource("coordination.k8s.io/v1", "leases"),
+    "NetworkPolicy": Resource("networking.k8s.io/v1", "networkpolicies"),
     "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
     "Pod": Resource("v1", "pods"),
     "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets"),

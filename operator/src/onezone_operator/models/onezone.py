@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from onezone_operator.models.backups import BackupSchedule, Bootstrap
 from onezone_operator.models.base import Model, Name, map_list, rules, unchanged
+from onezone_operator.models.networkpolicy import NetworkPolicy
 from onezone_operator.models.quantity import Quantity
 from onezone_operator.models.status import OneZoneStatus
 
@@ -378,6 +379,9 @@ class OneZoneSpec(Model):
     tls: Tls = Field(default_factory=Tls)
     """https for clients."""
 
+    network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy)
+    """Who may reach the servers."""
+
     resources: Resources = Field(default_factory=Resources)
     """What a server requests and may use."""
 
@@ -439,6 +443,18 @@ class OneZone(Model):
     @property
     def namespace(self) -> str:
         return self.metadata.namespace
+
+    def completed(self, *, image: str, operator_namespace: str | None) -> OneZone:
+        """The zone with these where its spec names none."""
+        policy = self.spec.network_policy
+        own = policy.operator_namespace or operator_namespace or None
+        spec = self.spec.model_copy(
+            update={
+                "image": self.spec.image or image,
+                "network_policy": policy.model_copy(update={"operator_namespace": own}),
+            }
+        )
+        return self.model_copy(update={"spec": spec})
 
     @property
     def is_deleted(self) -> bool:

@@ -17,6 +17,7 @@ from onezone_operator.kube.observe import observe_kubernetes
 from onezone_operator.models.observed import Manifest, ObservedZone, ServerReport
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.plugin.view import Facts
+from onezone_operator.resources.policies import POLICY, find_operator_namespace
 from onezone_operator.zone.codec import parse_report
 
 __all__ = ["Material", "gather", "gather_all", "gather_report", "lines", "parse_zone", "read_one"]
@@ -70,7 +71,7 @@ async def gather(kube: KubeReader, raw: Manifest) -> Facts:
             silent[name] = answer
     route = observed.objects.get(("EndpointSlice", naming.leader_slice_name(zone.name)), {})
     return Facts(
-        zone=_with_image(zone, observed),
+        zone=_completed(zone, observed),
         observed=replace(observed, reports=reports),
         silent=silent,
         unread=frozenset(kube.forbidden),
@@ -180,17 +181,18 @@ def _is_about(zone: OneZone, event: Manifest) -> bool:
     return name == zone.name or (rest != name and (rest.isdecimal() or rest in known))
 
 
-def _with_image(zone: OneZone, observed: ObservedZone) -> OneZone:
-    """A zone that names no image runs the operator's default, which its StatefulSet tells."""
-    if zone.spec.image is not None:
-        return zone
+def _completed(zone: OneZone, observed: ObservedZone) -> OneZone:
+    """A zone that names no image runs the operator's default, which its StatefulSet tells; its
+    NetworkPolicy tells where the operator is.
+    """
     live = observed.objects.get(("StatefulSet", zone.name), {})
     pod = live.get("spec", {}).get("template", {}).get("spec", {})
     images = [
         each["image"] for each in pod.get("containers", []) if each["name"] == naming.CONTAINER
     ]
     image = images[0] if images else Settings.model_fields["oned_image"].default
-    return zone.model_copy(update={"spec": zone.spec.model_copy(update={"image": image})})
+    policy = observed.objects.get((POLICY, naming.servers_policy_name(zone.name)))
+    return zone.completed(image=image, operator_namespace=find_operator_namespace(policy))
 
 
 async def lines(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

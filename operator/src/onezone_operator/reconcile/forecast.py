@@ -37,6 +37,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    DropPolicy,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -114,6 +115,9 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
             for manifest in manifests:
                 observed = _with_object(observed, manifest, now)
             return observed
+        case DropPolicy(name=name):
+            rest_of = {key: each for key, each in observed.objects.items() if key[1] != name}
+            return replace(observed, objects=rest_of)
         case SetReplicas(manifest=manifest):
             return _with_object(observed, manifest, now)
         case RegisterMember(server=server, endpoint=endpoint):

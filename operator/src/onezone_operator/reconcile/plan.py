@@ -28,6 +28,7 @@ from onezone_operator.reconcile.membership import (
     plan_lost_quorum,
     plan_membership,
 )
+from onezone_operator.reconcile.policies import backup_storages, plan_spare_policy
 from onezone_operator.reconcile.quorum import Diagnosis, Health, diagnose
 from onezone_operator.reconcile.restore import (
     founding_text,
@@ -147,7 +148,9 @@ def _plan_objects(
         if drift and (kind, name) not in observed.contested:
             differing.append(manifest)
             reasons.append(f"{kind}/{name}: {drift[0]}")
-    return ApplyObjects(tuple(differing), tuple(reasons)) if differing else None
+    if differing:
+        return ApplyObjects(tuple(differing), tuple(reasons))
+    return plan_spare_policy(zone, observed)
 
 
 def _servers(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> int:
@@ -184,6 +187,7 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
         live_stateful_set=observed.objects.get(("StatefulSet", zone.name)),
         founding=founding_text(zone, observed),
         restore_storage=restore_storage(zone, observed),
+        backup_storages=backup_storages(zone, observed),
         keeps_volumes=(
             keeps_volumes(observed) or zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas)
         ),

@@ -21,6 +21,7 @@ __all__ = [
     "DeleteTask",
     "DeleteVolume",
     "DropCertificates",
+    "DropPolicy",
     "FenceServer",
     "HandOver",
     "IssueApiCertificate",
@@ -123,6 +124,14 @@ class ApplyObjects:
 
     manifests: tuple[Manifest, ...]
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropPolicy:
+    """Delete a NetworkPolicy of a zone that shall have none."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +309,7 @@ Step = (
     | PromoteAuthority
     | RetireAuthority
     | ApplyObjects
+    | DropPolicy
     | RecordBootstrap
     | RegisterMember
     | RemoveMember
@@ -371,6 +381,8 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
         case ApplyObjects(manifests=manifests):
             names = [f"{each['kind']}/{each['metadata']['name']}" for each in manifests]
             return f"Writing {', '.join(names)}"
+        case DropPolicy(name=name):
+            return f"Deleting NetworkPolicy {name}, which is switched off"
         case RecordBootstrap():
             return "Recording that the zone's database exists"
         case RegisterMember(server=server):

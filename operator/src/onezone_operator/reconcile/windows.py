@@ -24,6 +24,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    DropPolicy,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -62,6 +63,7 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     PromoteAuthority: False,
     RetireAuthority: False,
     ApplyObjects: False,
+    DropPolicy: False,
     RecordBootstrap: False,
     # The number of servers was asked for now, by a user or an autoscaler, and disturbs no other.
     RegisterMember: False,

@@ -28,6 +28,10 @@ DELETE_TRIES = 3
 DELETE_AGAIN_SECONDS = 3600
 """A file that cannot be deleted is tried again this often."""
 
+REACH_SECONDS = 15
+"""A network that heeds policies lets a new pod through after a moment: so long is a server tried
+that takes no connection."""
+
 _SCRATCH = "/scratch"
 _TRUST = {"name": "ONE_CERT_DIR", "value": "/etc/one/trusted"}
 _TRUST_MOUNT = {"name": "trusted", "mountPath": "/etc/one/trusted", "readOnly": True}
@@ -170,6 +174,7 @@ def _template(
                 "env": [
                     {"name": "ONE_AUTH", "value": f"/etc/one/auth/{naming.AUTH_KEY}"},
                     {"name": "TMPDIR", "value": _SCRATCH},
+                    {"name": "ONE_REACH_SECONDS", "value": str(REACH_SECONDS)},
                     *([_TRUST] if has_tls else []),
                     *access.environment,
                 ],

@@ -9,6 +9,7 @@ from onezone_operator.models.observed import Manifest
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.resources.configuration import build_config_map
 from onezone_operator.resources.metadata import with_digest
+from onezone_operator.resources.policies import build_policies
 from onezone_operator.resources.servers import build_disruption_budget, build_stateful_set
 from onezone_operator.resources.services import (
     build_access,
@@ -38,6 +39,7 @@ class Shape:
         restore_storage: where the backup is that a server begins with before it starts.
         keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
             for those of servers that are removed.
+        backup_storages: where backups of the zone are stored, or are to be.
     """
 
     zone_uuid: str
@@ -49,6 +51,7 @@ class Shape:
     founding: str = ""
     restore_storage: BackupStorage | None = None
     keeps_volumes: bool = False
+    backup_storages: tuple[BackupStorage, ...] = ()
 
 
 def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
@@ -61,6 +64,11 @@ def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
         build_servers_service(zone),
         build_leader_slice(zone, address_type=shape.address_type),
         build_disruption_budget(zone, voters=shape.voters),
+        *build_policies(
+            zone,
+            backup_storages=shape.backup_storages,
+            restore_storage=shape.restore_storage,
+        ),
     )
     return (*(with_digest(each) for each in children), build_sized_stateful_set(zone, shape))
 
