@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks.scale import apiserver
 from benchmarks.scale.lab import Lab
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "cert_manager")]
 LIMIT_SECONDS = 120
 BUILD_SECONDS = 1500
 """The first test may have to wait until Kubernetes is compiled, which is done once."""
