@@ -1,7 +1,6 @@
 """cert-manager for tests: its own controllers, built from its pinned module, as a local process.
 
-They work on any cluster that a kubeconfig leads to. `python tests/cert_manager/controllers.py`
-prints where the program is.
+The program is the one that the e2e tests run beside their cluster.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-SOURCE = Path(__file__).parent
+SOURCE = Path(__file__).resolve().parents[1] / "e2e" / "kindlab" / "certmanager"
 CACHE = Path(os.environ.get("ONEZONE_CACHE", Path.home() / ".cache" / "onezone")) / "cert-manager"
 MODULE = "github.com/cert-manager/cert-manager"
 BUILD_SECONDS = 1200
@@ -99,7 +98,3 @@ def _go(*words: str) -> str:
     if done.returncode:
         raise NotBuilt(f"go {words[0]} of cert-manager failed: {done.stderr.strip()[-500:]}")
     return done.stdout
-
-
-if __name__ == "__main__":
-    print(binary())

@@ -6,18 +6,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import os
+import ssl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import controllers
 import pytest
+from authorities import Authority, shake, trusting
 from chart_roles import HELM, SYSTEM, granted, install, render, used_by
 from cryptography import x509
 
 from benchmarks.processes import wait_until
 from benchmarks.scale.lab import Lab
+from oned import tls
 
 NAMESPACE = "cert-manager-zone"
 API = f"/apis/cert-manager.io/v1/namespaces/{NAMESPACE}"
@@ -113,13 +119,90 @@ def names(certificate: x509.Certificate) -> list[str]:
     return list(found.get_values_for_type(x509.DNSName))
 
 
-@pytest.mark.timeout(300)
+def renewed(lab: Lab) -> tuple[bytes, bytes, bytes]:
+    """What is issued when asked as `cmctl renew` asks: certificates, key and authority."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/secrets/zone-tls"
+    before = lab.api.request("GET", path)["data"]["tls.crt"]
+    asked = {
+        "type": "Issuing",
+        "status": "True",
+        "reason": "ManuallyTriggered",
+        "message": "Certificate re-issuance manually triggered",
+        "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    lab.api.request(
+        "PATCH",
+        f"{API}/certificates/zone-tls/status",
+        [{"op": "add", "path": "/status/conditions/-", "value": asked}],
+        content_type="application/json-patch+json",
+    )
+    wait_until(
+        lambda: lab.api.request("GET", path)["data"]["tls.crt"] != before, "renewed", ISSUED_SECONDS
+    )
+    data = lab.api.request("GET", path)["data"]
+    chain, key, authority = (
+        base64.b64decode(data[each]) for each in ("tls.crt", "tls.key", "ca.crt")
+    )
+    return chain, key, authority
+
+
+def load(folder: Path, chain: bytes, key: bytes, authority: bytes) -> tls.Material:
+    """A server's port with these files."""
+    folder.mkdir()
+    files = folder / "tls.crt", folder / "tls.key", folder / "ca.crt"
+    for path, content in zip(files, (chain, key, authority), strict=True):
+        path.write_bytes(content)
+    return tls.load_api(*files)
+
+
+def replace_authority(lab: Lab) -> None:
+    """The three steps of docs/how-to/tls.md. Files reach servers at different times: whoever has
+    those of one step accepts whoever has those of the next, and the other way round.
+    """
+    secret = f"/api/v1/namespaces/{NAMESPACE}/secrets/signing"
+    first, second = Authority("first"), Authority("second")
+    cross = first.certify(second)
+    steps = (
+        (first, (first.certificate,)),
+        (second, (cross, first.certificate)),
+        (second, (cross,)),
+        (second, (second.certificate,)),
+    )
+    # Without a key ca.crt, which an issuer of the kind CA takes for the rest of its chain.
+    issuer = lab.api.request("GET", f"{API}/issuers/internal")
+    issuer["spec"] = {"ca": {"secretName": "signing"}}
+    servers: list[tls.Material] = []
+    for signer, chain in steps:
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "signing"}}
+        lab.api.apply(secret, {**body, "stringData": signer.keys(*chain)})
+        if not servers:
+            lab.api.request("PUT", f"{API}/issuers/internal", issuer)
+        found = renewed(lab)
+        assert x509.load_pem_x509_certificate(found[2]) == (
+            x509.load_pem_x509_certificate(chain[-1])
+        )
+        servers.append(load(lab.api.directory / f"step-{len(servers)}", *found))
+    for before, after in itertools.pairwise(servers):
+        for one, other in itertools.product((before, after), repeat=2):
+            shake(one.server, other.client)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(servers[-1].server, servers[0].client)
+    # Clients that trust the first one alone have time until the last step.
+    for server in servers[:-1]:
+        shake(server.server, trusting(first.certificate))
+    for server in servers[1:]:
+        shake(server.server, trusting(first.certificate + second.certificate))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(servers[-1].server, trusting(first.certificate))
+
+
+@pytest.mark.timeout(300, func_only=True)
 def test_certificate_of_cert_manager(lab: Lab, built: None):
     lab.api.make_namespace(NAMESPACE)
     log = lab.api.directory / "certs.log"
-    tls: dict[str, Any] = {"enabled": True, "issuerRef": {"name": "internal"}}
+    wanted: dict[str, Any] = {"enabled": True, "issuerRef": {"name": "internal"}}
     with operator(lab) as user:
-        lab.declare(NAMESPACE, "zone", replicas=1, tls=tls)
+        lab.declare(NAMESPACE, "zone", replicas=1, tls=wanted)
 
         # Not installed: told, with what to do, and looked at calmly.
         told = wait_for_reason(lab, "CertManagerMissing")
@@ -167,11 +250,13 @@ def test_certificate_of_cert_manager(lab: Lab, built: None):
             assert {"zone", "*.zone-servers.cert-manager-zone.svc"} <= {*names(first)}
 
             # Another name is asked for, and issued.
-            tls["dnsNames"] = ["front.example.org"]
-            lab.declare(NAMESPACE, "zone", replicas=1, tls=tls)
+            wanted["dnsNames"] = ["front.example.org"]
+            lab.declare(NAMESPACE, "zone", replicas=1, tls=wanted)
             wait_until(
                 lambda: "front.example.org" in names(issued(lab)), "named too", ISSUED_SECONDS
             )
+            lab.wait_until_steady(NAMESPACE, "zone")
+            replace_authority(lab)
             end = issued(lab).not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
             wait_until(lambda: told_ends(lab).get("api") == end, "told: the end", ABSENT_SECONDS)
             lab.wait_until_steady(NAMESPACE, "zone")
