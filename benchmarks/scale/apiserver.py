@@ -292,12 +292,12 @@ class ApiServer:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         self.request("POST", "/api/v1/namespaces", body)
 
-    def install_crds(self, folder: Path = ROOT / "crds") -> None:
-        """The project's CRDs, and wait until they are served."""
+    def install_crds(self, folder: Path = ROOT / "crds", files: str = "*.yaml") -> None:
+        """CRDs, the project's unless told otherwise, and wait until they are served."""
         import yaml  # noqa: PLC0415 - the other benchmarks run without it
 
         root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for path in sorted(folder.glob("*.yaml")):
+        for path in sorted(folder.glob(files)):
             crd = yaml.safe_load(path.read_text())
             name = crd["metadata"]["name"]
             self.apply(f"{root}/{name}", crd)

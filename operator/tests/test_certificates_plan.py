@@ -167,6 +167,31 @@ def test_cert_manager_is_asked_anew_when_the_zone_serves():
     assert build_metadata(ISSUER, "zone-tls")["ownerReferences"]
 
 
+def test_without_cert_manager_nothing_is_tried():
+    missing = ObservedApiCertificate(problem="there is no Secret zone-tls")
+    new = observe(ISSUER, statefulset=None, pods=(), api_certificate=missing)
+    step = step_of(ISSUER, replace(new, lacks_cert_manager=True))
+    assert isinstance(step, Wait)
+    assert (step.reason, step.is_trouble) == ("CertManagerMissing", True)
+    assert "install cert-manager" in step.message
+    running = replace(observe(ISSUER), lacks_cert_manager=True)
+    assert isinstance(step_of(ISSUER, running), Nothing)
+    assert condition(ISSUER, running).reason == "CertManagerMissing"
+    turning = with_authority(running, is_rotation_wanted=True)
+    assert isinstance(step_of(ISSUER, turning), AnnounceAuthority)
+
+
+def test_what_cert_manager_says_is_passed_on():
+    missing = ObservedApiCertificate(problem="there is no Secret zone-tls")
+    observed = observe(ISSUER, statefulset=None, pods=(), api_certificate=missing)
+    asked = build_certificate(ISSUER, api_hosts(ISSUER))
+    says = {"type": "Ready", "status": "False", "reason": "DoesNotExist", "message": "no issuer"}
+    objects = {("Certificate", "zone-tls"): {**asked, "status": {"conditions": [says]}}}
+    observed = replace(observed, objects={**observed.objects, **objects})
+    assert "(cert-manager: no issuer)" in step_of(ISSUER, observed).message
+    assert "(cert-manager: no issuer)" in condition(ISSUER, observed).message
+
+
 def test_peers_certificates_are_renewed_when_a_third_is_left():
     ends = {f"zone-{each}": NOW + timedelta(days=700) for each in range(3)}
     observed = observe(HTTP, certificates={**ends, "zone-1": NOW + timedelta(days=364)})

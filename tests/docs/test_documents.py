@@ -24,7 +24,7 @@ BLOCK = re.compile(
 )
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 VERBS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-ELSEWHERE = {"kubectl", "helm", "export", "eval", "kill", "docker"}
+ELSEWHERE = {"kubectl", "helm", "export", "eval", "kill", "docker", "cmctl"}
 """Programs of others: the end-to-end tests use them, this test does not know their options."""
 
 

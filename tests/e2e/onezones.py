@@ -204,13 +204,18 @@ def example(name: str) -> dict[str, Any]:
     return loaded
 
 
-def make(namespace: str, manifest: dict[str, Any], replicas: int) -> Zone:
-    """Declare a zone that this machine can write to, and wait until it is Ready."""
+def declare(namespace: str, manifest: dict[str, Any], replicas: int) -> Zone:
+    """Declare a zone that this machine can write to."""
     manifest = copy.deepcopy(manifest)
     manifest["spec"]["replicas"] = replicas
     endpoint = manifest["spec"].setdefault("endpoint", {"type": "NodePort"})
     endpoint.pop("nodePort", None)  # zones beside each other cannot share the example's port
-    zone = Zone(namespace, manifest["metadata"]["name"])
     lab.apply(manifest, "-n", namespace)
+    return Zone(namespace, manifest["metadata"]["name"])
+
+
+def make(namespace: str, manifest: dict[str, Any], replicas: int) -> Zone:
+    """Declare a zone that this machine can write to, and wait until it is Ready."""
+    zone = declare(namespace, manifest, replicas)
     zone.wait_until_ready(replicas)
     return zone

@@ -205,6 +205,9 @@ def load_api(certificate_path: Path, key_path: Path, authority_path: Path | None
     server = _build_context(ssl.PROTOCOL_TLS_SERVER, None)
     _load_chain(server, certificate_path, key_path)
     client = _build_context(ssl.PROTOCOL_TLS_CLIENT, authority_path)
+    # What is in the file is trusted, be it a root or not: an authority that follows another one may
+    # be there with the certificate that the one before gave it.
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     authorities: tuple[str, ...] = ()
     if authority_path is None:
         client.load_default_certs(ssl.Purpose.SERVER_AUTH)

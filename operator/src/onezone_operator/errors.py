@@ -3,6 +3,7 @@
     OperatorError
     ├── KubeError           the API server refused or did not answer
     │   ├── NotFound        no such object
+    │   │   └── KindUnknown …nor can there be one: its kind is not installed
     │   ├── Conflict        someone else wrote first: observe again
     │   ├── Gone            a version is too old to watch from: list again
     │   ├── Invalid         the object is refused as it is; its text says which field
@@ -28,6 +29,10 @@ class KubeError(OperatorError):
 
 class NotFound(KubeError):
     """The object does not exist."""
+
+
+class KindUnknown(NotFound):
+    """The object does not exist, and cannot: the cluster does not know its kind."""
 
 
 class Conflict(KubeError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from onezone_operator import naming
-from onezone_operator.errors import FactsChanged, Invalid, NotFound, ZoneRefused
+from onezone_operator.errors import FactsChanged, ZoneRefused
 from onezone_operator.kube.apply import (
     annotate_secret,
     apply_objects,
@@ -193,15 +193,7 @@ class Executor:
         )
 
     async def _apply_objects(self, manifests: tuple[Manifest, ...]) -> None:
-        try:
-            await apply_objects(self.kube, manifests, seen=self.observed.objects)
-        except NotFound as error:
-            if any(each["kind"] == naming.CERTIFICATE_KIND for each in manifests):
-                raise Invalid(
-                    "the cluster does not know cert-manager's Certificate: install cert-manager, "
-                    "or leave tls.issuerRef out"
-                ) from error
-            raise
+        await apply_objects(self.kube, manifests, seen=self.observed.objects)
 
     async def _read_authority(self) -> tuple[Manifest, dict[str, bytes], str]:
         """The authority's Secret, its values, and the zone's uuid."""

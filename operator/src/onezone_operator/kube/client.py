@@ -22,6 +22,7 @@ from onezone_operator.errors import (
     Forbidden,
     Gone,
     Invalid,
+    KindUnknown,
     KubeError,
     NotFound,
     OperatorError,
@@ -263,7 +264,11 @@ class KubeClient:
         answer = _decode(data)
         if not 200 <= response.status <= 299:  # noqa: PLR2004 - HTTP's own classes
             text = answer.get("message") or response.reason
-            raise _ERRORS.get(response.status, Unavailable)(f"{verb} {path}: {text}")
+            kind = _ERRORS.get(response.status, Unavailable)
+            if kind is NotFound and answer.get("kind") != "Status":
+                # Nobody serves the path: an object that is missing is told of by a Status.
+                kind = KindUnknown
+            raise kind(f"{verb} {path}: {text}")
         return answer
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from onezone_operator import naming
-from onezone_operator.errors import NotFound
+from onezone_operator.errors import KindUnknown, NotFound
 from onezone_operator.kube.authority import certificate_ends
 from onezone_operator.kube.backups import read_backup_facts
 from onezone_operator.kube.certificates import (
@@ -95,8 +95,14 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         _tasks(kube, zone),
         read_backup_facts(kube, zone),
         _spare_policies(kube, zone),
+        _certificate(kube, zone),
     ]
-    *found, pods, volumes, tasks, (backups, jobs), policies = await _all(calls)
+    *found, pods, volumes, tasks, (backups, jobs), policies, (certificate, lacks) = await _all(
+        calls
+    )
+    if certificate is not None:
+        keys.append((naming.CERTIFICATE_KIND, naming.tls_secret_name(zone.name)))
+        found.append(certificate)
     objects = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
     objects |= policies
     authority_secret = objects.get(("Secret", naming.authority_secret_name(zone.name)))
@@ -127,6 +133,7 @@ async def observe_kubernetes(kube: KubeApi, zone: OneZone) -> Observation:
         tasks=tasks,
         backups=_wanted(zone, tasks, backups),
         jobs=jobs,
+        lacks_cert_manager=lacks,
     )
     return Observation(observed, credentials)
 
@@ -156,6 +163,17 @@ async def _get(kube: KubeApi, zone: OneZone, key: ObjectKey) -> Manifest | None:
         return {"kind": key[0], **await kube.get(key[0], zone.namespace, key[1])}
     except NotFound:
         return None
+
+
+async def _certificate(kube: KubeApi, zone: OneZone) -> tuple[Manifest | None, bool]:
+    """What cert-manager is asked for, and whether the cluster cannot know of it."""
+    if zone.spec.tls.issuer_ref is None:
+        return None, False
+    key = (naming.CERTIFICATE_KIND, naming.tls_secret_name(zone.name))
+    try:
+        return {"kind": key[0], **await kube.get(key[0], zone.namespace, key[1])}, False
+    except NotFound as error:
+        return None, isinstance(error, KindUnknown)
 
 
 async def _tasks(kube: KubeApi, zone: OneZone) -> tuple[OneZoneTask, ...]:
@@ -208,8 +226,6 @@ def _zone_of(live: Manifest) -> str:
 def _object_keys(zone: OneZone) -> list[ObjectKey]:
     name = zone.name
     tls = [("Secret", api_secret_name(zone))] if zone.spec.tls.enabled else []
-    if zone.spec.tls.issuer_ref is not None:
-        tls.append((naming.CERTIFICATE_KIND, naming.tls_secret_name(name)))
     policies = policy_names(name) if zone.spec.network_policy.enabled else ()
     return [
         *tls,

@@ -224,6 +224,7 @@ class ObservedZone:
         tasks: the zone's, the oldest first.
         backups: the zone's, the oldest first, and those that it or a task begins with.
         jobs: of the zone's backups.
+        lacks_cert_manager: a Certificate is wanted, and the cluster does not know what that is.
     """
 
     objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
@@ -241,6 +242,7 @@ class ObservedZone:
     tasks: tuple[OneZoneTask, ...] = ()
     backups: tuple[OneZoneBackup, ...] = ()
     jobs: tuple[ObservedJob, ...] = ()
+    lacks_cert_manager: bool = False
 
     def pod(self, name: str) -> ObservedPod | None:
         """The pod of a server."""

@@ -55,6 +55,11 @@ ENDS_SOON = timedelta(days=7)
 
 _API, _PEER = "api", "peer"
 
+_CERT_MANAGER_MISSING = (
+    "The cluster does not know cert-manager's Certificate: install cert-manager, or make a Secret "
+    "and name it in tls.secretRef"
+)
+
 
 def plan_peers_certificates(
     zone: OneZone, observed: ObservedZone, *, servers: int, now: datetime
@@ -85,16 +90,18 @@ def plan_api_certificate(zone: OneZone, observed: ObservedZone, now: datetime) -
         return None if reason is None else IssueApiCertificate(hosts, reason)
     if not found.problem or observed.statefulset is not None:
         return None
+    if observed.lacks_cert_manager:
+        return Wait("CertManagerMissing", _CERT_MANAGER_MISSING, is_trouble=True)
     return plan_certificate_request(zone, observed) or Wait(
         "ApiCertificateMissing",
-        f"Waiting for the API's certificate: {found.problem}",
+        f"Waiting for the API's certificate: {_problem(found, observed)}",
         is_trouble=True,
     )
 
 
 def plan_certificate_request(zone: OneZone, observed: ObservedZone) -> Step | None:
     """Ask cert-manager for what the spec says."""
-    if zone.spec.tls.issuer_ref is None:
+    if zone.spec.tls.issuer_ref is None or observed.lacks_cert_manager:
         return None
     manifest = build_certificate(zone, _hosts(zone, observed))
     key = (manifest["kind"], manifest["metadata"]["name"])
@@ -156,8 +163,10 @@ def certificate_ends(observed: ObservedZone) -> list[CertificateStatus]:
 def certificate_trouble(observed: ObservedZone, now: datetime) -> tuple[str, str] | None:
     """What is wrong with certificates: a reason in one word, and a sentence."""
     found = observed.api_certificate
+    if observed.lacks_cert_manager:
+        return "CertManagerMissing", _CERT_MANAGER_MISSING
     if found is not None and found.problem:
-        return "ApiCertificateMissing", f"The API's certificate: {found.problem}"
+        return "ApiCertificateMissing", f"The API's certificate: {_problem(found, observed)}"
     refused = sorted(
         f"{name} ({which})"
         for name, report in observed.reports.items()
@@ -176,6 +185,18 @@ def certificate_trouble(observed: ObservedZone, now: datetime) -> tuple[str, str
         end, what = soon[0]
         return "CertificateEndsSoon", f"{what[0].upper()}{what[1:]} ends on {_day(end)}"
     return None
+
+
+def _problem(found: ObservedApiCertificate, observed: ObservedZone) -> str:
+    """What is wrong with the API's certificate, and what cert-manager says of it."""
+    told = [
+        str(each.get("message", ""))
+        for (kind, _), live in observed.objects.items()
+        if kind == naming.CERTIFICATE_KIND
+        for each in (live.get("status") or {}).get("conditions") or []
+        if each.get("type") == "Ready" and each.get("status") != "True"
+    ]
+    return f"{found.problem} (cert-manager: {told[0]})" if told and told[0] else found.problem
 
 
 def _hosts(zone: OneZone, observed: ObservedZone) -> tuple[str, ...]:
