@@ -24,6 +24,7 @@ from onezone_operator.reconcile.steps import (
     DeleteTask,
     DeleteVolume,
     DropCertificates,
+    ExpandVolume,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -31,6 +32,7 @@ from onezone_operator.reconcile.steps import (
     Nothing,
     PromoteAuthority,
     RecordBootstrap,
+    RecreateStatefulSet,
     RegisterMember,
     RemoveMember,
     RepairRoute,
@@ -68,6 +70,9 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     RemoveMember: False,
     SetReplicas: False,
     FenceServer: False,
+    # Nothing is restarted, and a disk that is nearly full does not wait.
+    ExpandVolume: False,
+    RecreateStatefulSet: False,
     # Asked for now, by a task.
     HandOver: False,
     DeleteVolume: False,
