@@ -351,6 +351,8 @@ class Servers(Cluster):
             raise ViolationError(f"deleting {name} costs the quorum")
         if takes_part and any(not member.voter for member in self.members):
             raise ViolationError(f"deleting {name} while another server catches up")
+        if takes_part and name == self.leader and len(self.voters()) > 1 and not self.is_late:
+            raise ViolationError(f"deleting {name}, which leads, without a hand-over")
 
     def _report(self, name: str) -> ServerReport:
         disk = self.disks[name]

@@ -16,6 +16,8 @@ from onezone_operator.plugin.view import render_forecast
 from onezone_operator.reconcile import plan
 from onezone_operator.reconcile.forecast import forecast
 from onezone_operator.reconcile.steps import (
+    BEST_SERVER,
+    HandOver,
     Nothing,
     RecordBootstrap,
     RegisterMember,
@@ -100,12 +102,11 @@ def test_a_leader_is_replaced_last_and_the_others_follow_another():
     zone = build_zone()
     pods = tuple(build_pod(each, revision="old") for each in range(3))
     steps = forecast(zone, build_observed(zone, pods=pods), NOW)
-    replaced = [each for each in steps if isinstance(each, ReplacePod)]
-    assert [(each.server, each.is_leader) for each in replaced] == [
-        ("zone-1", False),
-        ("zone-2", False),
-        ("zone-0", True),
-    ]
+    decisive = [each for each in steps if isinstance(each, ReplacePod | HandOver)]
+    replaced = [each for each in decisive if isinstance(each, ReplacePod)]
+    assert [each.server for each in replaced] == ["zone-1", "zone-2", "zone-0"]
+    assert decisive[-2] == HandOver(None, "zone-0", None, BEST_SERVER)
+    assert not any(each.is_leader for each in replaced)
 
 
 def test_without_a_quorum_it_says_what_is_waited_for_and_stops():

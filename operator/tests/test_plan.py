@@ -11,9 +11,11 @@ from operator_facts import NOW, UUID, build_observed, build_pod, build_reports, 
 from onezone_operator.models.observed import ObservedAuthority, ObservedRoute, ObservedVolume
 from onezone_operator.reconcile import plan
 from onezone_operator.reconcile.steps import (
+    BEST_SERVER,
     ApplyObjects,
     CreateAuthority,
     CreateCredentials,
+    HandOver,
     IssueCertificates,
     Nothing,
     RecordBootstrap,
@@ -25,6 +27,7 @@ from onezone_operator.reconcile.steps import (
     SetReplicas,
     Wait,
     WaitForCatchUp,
+    describe,
 )
 
 ZONE = build_zone(replicas=3)
@@ -382,9 +385,18 @@ def test_followers_are_replaced_before_the_leader():
     assert step == ReplacePod("zone-1", "uid-1", False, "older template")
 
 
-def test_leader_is_replaced_last():
+def test_leader_that_is_the_last_hands_over_before_its_pod_is_deleted():
     observed = replace(build_observed(ZONE), pods=pods(build_pod(0, revision="old")))
-    assert step_of(ZONE, observed) == ReplacePod("zone-0", "uid-0", True, "older template")
+    step = step_of(ZONE, observed)
+    assert step == HandOver(None, "zone-0", None, BEST_SERVER)
+    assert describe(step).endswith("to the best server, before its pod is replaced")
+
+
+def test_only_server_is_replaced_while_it_leads():
+    zone = build_zone(replicas=1)
+    observed = build_observed(zone, 1)
+    observed = replace(observed, pods=pods(build_pod(0, revision="old"), servers=1))
+    assert step_of(zone, observed) == ReplacePod("zone-0", "uid-0", True, "older template")
 
 
 def test_broken_pod_is_replaced_first():

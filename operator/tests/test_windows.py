@@ -17,6 +17,7 @@ from onezone_operator.models.onezone import MaintenanceWindow
 from onezone_operator.reconcile import build_status, plan
 from onezone_operator.reconcile.rollout import BROKEN_AFTER
 from onezone_operator.reconcile.steps import (
+    HandOver,
     RegisterMember,
     RemoveMember,
     RepairRoute,
@@ -172,7 +173,7 @@ def test_approval_is_of_one_template():
         zone = windowed(leader="Manual", annotations={naming.APPROVE_LEADER_ANNOTATION: value})
         return plan(zone, outdated(zone, 0), NOW)
 
-    assert step_with("new").is_leader
+    assert isinstance(step_with("new"), HandOver)
     assert step_with("old").reason == "LeaderApproval"
 
 
@@ -180,7 +181,7 @@ def test_approved_leader_waits_for_its_window():
     annotations = {naming.APPROVE_LEADER_ANNOTATION: "new"}
     zone = windowed(SATURDAY, leader="Manual", annotations=annotations)
     assert plan(zone, outdated(zone, 0), NOW).reason == "MaintenanceWindow"
-    assert isinstance(plan(zone, outdated(zone, 0), OPEN), ReplacePod)
+    assert isinstance(plan(zone, outdated(zone, 0), OPEN), HandOver)
 
 
 def test_leader_that_handed_over_is_a_follower():

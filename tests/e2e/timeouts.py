@@ -34,7 +34,9 @@ FLOATING_FAILOVER = 3
 """Half of the failovers through a floating address, as promised in docs/explanation/routing.md."""
 
 DRAIN_GAP = 0.5
-"""The longest time without an acknowledged write when the leader's node is drained."""
+"""The longest time without an acknowledged write when the leader's node is drained, and while all
+servers are replaced.
+"""
 
 DRAIN = 120
 REFUSED_DRAIN = 8

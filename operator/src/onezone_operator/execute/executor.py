@@ -325,10 +325,12 @@ class Executor:
         try:
             await self.zone_api.transfer_leadership(address, session, server_id=step.server_id)
         except ZoneRefused as error:
-            # The task has until its deadline, and tells meanwhile why.
-            status = step.task.status.model_copy(update={"message": str(error)[:_MESSAGE_MAX]})
-            if status != step.task.status:
-                await write_task_status(self.kube, step.task, status)
+            if step.task is not None:
+                # The task has until its deadline, and tells meanwhile why.
+                message = str(error)[:_MESSAGE_MAX]
+                status = step.task.status.model_copy(update={"message": message})
+                if status != step.task.status:
+                    await write_task_status(self.kube, step.task, status)
             raise FactsChanged(f"{step.leader} does not hand over: {error}") from error
 
     async def _delete_volume(self, step: DeleteVolume) -> None:

@@ -10,28 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from onezone_operator.models.base import Model, Moment, Name, Text, map_list, rules, unchanged
-from onezone_operator.models.onezone import Metadata
-from onezone_operator.models.status import Condition
+from onezone_operator.models.base import Model, Name, Text, rules, unchanged
+from onezone_operator.models.request import Request, RequestSpec, RequestStatus
 
-__all__ = [
-    "BackupReference",
-    "OneZoneTask",
-    "OneZoneTaskSpec",
-    "OneZoneTaskStatus",
-    "TaskMetadata",
-    "ZoneReference",
-]
-
-SUCCEEDED = "Succeeded"
-"""The one condition: True or False when the task is over, Unknown before."""
-
-
-class ZoneReference(Model):
-    """A OneZone in the task's namespace."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the OneZone."""
+__all__ = ["BackupReference", "OneZoneTask", "OneZoneTaskSpec", "OneZoneTaskStatus"]
 
 
 class BackupReference(Model):
@@ -41,7 +23,7 @@ class BackupReference(Model):
     """Name of the OneZoneBackup."""
 
 
-class OneZoneTaskSpec(Model):
+class OneZoneTaskSpec(RequestSpec):
     """What shall be done. Only confirm can be changed later."""
 
     model_config = ConfigDict(
@@ -71,9 +53,6 @@ class OneZoneTaskSpec(Model):
         )
     )
 
-    zone_ref: ZoneReference
-    """The zone that it is done with."""
-
     type: Literal["HandOver", "ReplaceServer", "RecoverQuorum", "Restore"]
     """HandOver: another server leads. ReplaceServer: a server begins anew with an empty volume.
     RecoverQuorum: a zone that lost most of its servers goes on with one that is left. Restore: the
@@ -100,17 +79,9 @@ class OneZoneTaskSpec(Model):
     """Seconds after which a task that is over is deleted; it is kept when absent."""
 
 
-class OneZoneTaskStatus(Model):
+class OneZoneTaskStatus(RequestStatus):
     """What became of it so far."""
 
-    observed_generation: int = 0
-    """Generation of the spec that this describes."""
-    started_at: Moment | None = None
-    """When the zone was changed for it first."""
-    completed_at: Moment | None = None
-    """When it was over."""
-    message: Text = ""
-    """What is awaited, or what became of it, in a sentence."""
     preview: Annotated[
         list[Text], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = Field(default_factory=list)
@@ -125,53 +96,15 @@ class OneZoneTaskStatus(Model):
     """HandOver: who led when it was started."""
     location: Annotated[str, Field(max_length=1024)] | None = None
     """Restore: the backup that it was started with."""
-    conditions: Annotated[list[Condition], Field(json_schema_extra=map_list("type"))] = Field(
-        default_factory=list
-    )
-    """Succeeded."""
-
-    @property
-    def outcome(self) -> Condition | None:
-        """The condition Succeeded, None before it was first written."""
-        return next((each for each in self.conditions if each.type == SUCCEEDED), None)
 
 
-class TaskMetadata(Metadata):
-    """A task's metadata: tasks are carried out in the order in which they were made."""
-
-    creation_timestamp: str = ""
-
-
-class OneZoneTask(Model):
+class OneZoneTask(Request):
     """One thing to do with a zone: hand over, replace a server, recover a quorum, restore."""
 
-    metadata: TaskMetadata
     spec: OneZoneTaskSpec
     status: OneZoneTaskStatus = Field(default_factory=OneZoneTaskStatus)
-
-    @property
-    def name(self) -> str:
-        return self.metadata.name
-
-    @property
-    def uid(self) -> str:
-        return self.metadata.uid
-
-    @property
-    def is_started(self) -> bool:
-        return self.status.started_at is not None
-
-    @property
-    def is_finished(self) -> bool:
-        outcome = self.status.outcome
-        return outcome is not None and outcome.status != "Unknown"
 
     @property
     def shows_first(self) -> bool:
         """Whether it tells what it would do, and waits for spec.confirm."""
         return self.spec.type in {"RecoverQuorum", "Restore"}
-
-    @property
-    def order(self) -> tuple[str, str]:
-        """Tasks of a zone by age; the name decides within a second."""
-        return self.metadata.creation_timestamp, self.name

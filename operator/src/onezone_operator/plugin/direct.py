@@ -12,7 +12,7 @@ from onezone_operator.kube.observe import secret_data
 from onezone_operator.plugin.view import Facts
 from onezone_operator.reconcile import diagnose
 from onezone_operator.reconcile.seed import zone_uuid
-from onezone_operator.reconcile.tasks import BEST_SERVER
+from onezone_operator.reconcile.steps import BEST_SERVER
 from onezone_operator.zone.codec import decode_answer, encode_call
 
 __all__ = ["hand_over"]

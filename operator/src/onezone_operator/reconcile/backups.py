@@ -14,7 +14,8 @@ from typing import Any, Literal
 from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.observed import ObservedJob, ObservedZone
 from onezone_operator.models.onezone import OneZone
-from onezone_operator.models.onezonebackup import SUCCEEDED, OneZoneBackup
+from onezone_operator.models.onezonebackup import OneZoneBackup
+from onezone_operator.models.request import SUCCEEDED
 from onezone_operator.models.status import Condition
 from onezone_operator.naming import backup_job_name, delete_job_name
 from onezone_operator.reconcile.quorum import Diagnosis

@@ -259,7 +259,7 @@ def _with_pods(observed: ObservedZone, manifest: Manifest, now: datetime) -> Obs
 
 
 def _with_new_pod(observed: ObservedZone, server: str) -> ObservedZone:
-    """The pod comes back from the present template; a leader hands over first."""
+    """The pod comes back from the present template."""
     revision = observed.statefulset.update_revision if observed.statefulset else _NEW
     pods = tuple(
         replace(each, uid=f"{_NEW}-{server}", ready=True, revision=revision, trouble=None)
@@ -268,10 +268,7 @@ def _with_new_pod(observed: ObservedZone, server: str) -> ObservedZone:
         for each in observed.pods
     )
     observed = replace(observed, pods=pods)
-    leader = _leader(observed)
-    if leader is None or leader.name != server:
-        return _with_members(observed, _members(observed)) if leader else observed
-    return _handed_over(observed, server)
+    return _with_members(observed, _members(observed))
 
 
 def _with_fence(observed: ObservedZone, server: str, *, is_fenced: bool) -> ObservedZone:

@@ -1,7 +1,9 @@
 """Replace pods of an older template, one at a time: broken ones first, the leader last.
 
 The pod is deleted, not evicted: an eviction would wait behind the disruption budget exactly when
-it is needed. A leader that is asked to stop hands over first.
+it is needed. The leader hands over first, as a step of its own: the pod that is deleted is a
+follower's, to which calls on an old route are still sent and which passes them on. A leader that
+does not manage to hand over keeps its pod.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from onezone_operator import naming
 from onezone_operator.models.observed import ObservedPod, ObservedZone
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.quorum import Diagnosis, majority
-from onezone_operator.reconcile.steps import ReplacePod, Step, Wait
+from onezone_operator.reconcile.steps import BEST_SERVER, HandOver, ReplacePod, Step, Wait
 from onezone_operator.reconcile.windows import plan_in_window
 
 __all__ = ["outdated_pods", "plan_broken_pod", "plan_rollout"]
@@ -91,9 +93,12 @@ def plan_rollout(
         zone.spec.update_strategy.maintenance_windows,
         now,
     )
-    if is_leader and isinstance(step, ReplacePod):
-        return _plan_approval(zone, observed, leader) or step
-    return step
+    if not is_leader or isinstance(step, Wait):
+        return step
+    approval = _plan_approval(zone, observed, leader)
+    if approval is not None or len(voters) == 1:
+        return approval or step
+    return HandOver(None, leader, None, BEST_SERVER)
 
 
 def _plan_approval(zone: OneZone, observed: ObservedZone, leader: str) -> Step | None:

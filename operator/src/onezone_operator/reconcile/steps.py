@@ -10,6 +10,7 @@ from onezone_operator.models.onezonebackup import OneZoneBackup, OneZoneBackupSt
 from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
 
 __all__ = [
+    "BEST_SERVER",
     "AnnounceAuthority",
     "ApplyObjects",
     "CreateAuthority",
@@ -193,9 +194,10 @@ class RepairRoute:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Let another server lead: this one, or the best (None)."""
+    """Let another server lead: this one, or whoever takes over soonest (None, ``BEST_SERVER``)."""
 
-    task: OneZoneTask
+    task: OneZoneTask | None
+    """Who asked for it; None for a leader whose pod is replaced next."""
     leader: str
     server: str | None
     server_id: int
@@ -307,6 +309,9 @@ class Nothing:
     message: str
 
 
+BEST_SERVER = -1
+"""In place of a server's id in a hand-over."""
+
 _LAG_SHOWN = 64
 
 Step = (
@@ -407,17 +412,23 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Fencing {server}" if is_fenced else f"Taking the fence of {server} away"
         case RepairRoute(leader=leader, term=term):
             return f"Pointing the leader Service at {leader} (term {term})"
-        case HandOver(leader=leader, server=server):
+        case HandOver(task=task, leader=leader, server=server):
             heir = "the best server" if server is None else server
-            return f"Handing leadership over from {leader} to {heir}"
+            purpose = "" if task else ", before its pod is replaced"
+            return f"Handing leadership over from {leader} to {heir}{purpose}"
         case DeleteVolume(server=server):
             return f"Deleting the volume and the pod of {server}, which is no member"
+<<<<<<< HEAD
         case ExpandVolume(server=server, before=size, after=after):
             return f"Letting the volume of {server} grow from {size} to {after}"
         case RecreateStatefulSet(reason=reason):
             return f"Making the StatefulSet anew around its pods: {reason}"
         case ReportTask(task=task, status=status):
             return f"Task {task.name} ({task.spec.type}): {status.message}"
+=======
+        case ReportTask(task=reported, status=status):
+            return f"Task {reported.name} ({reported.spec.type}): {status.message}"
+>>>>>>> main
         case DeleteTask(name=name):
             return f"Deleting task {name}, which was over long ago"
         case CreateBackup(manifest=manifest):

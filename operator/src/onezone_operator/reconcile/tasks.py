@@ -13,11 +13,13 @@ from typing import Any, Literal
 from onezone_operator import naming
 from onezone_operator.models.observed import ObservedZone
 from onezone_operator.models.onezone import OneZone
-from onezone_operator.models.onezonetask import SUCCEEDED, OneZoneTask, OneZoneTaskStatus
+from onezone_operator.models.onezonetask import OneZoneTask, OneZoneTaskStatus
+from onezone_operator.models.request import SUCCEEDED
 from onezone_operator.models.status import Condition
 from onezone_operator.reconcile.membership import build_registration, own_members
 from onezone_operator.reconcile.quorum import Diagnosis, majority
 from onezone_operator.reconcile.steps import (
+    BEST_SERVER,
     DeleteTask,
     DeleteVolume,
     HandOver,
@@ -43,9 +45,6 @@ HAND_OVER_WITHIN = timedelta(minutes=2)
 
 _TEXT_MAX = 1024
 """Characters of a sentence in a task's status."""
-
-BEST_SERVER = -1
-"""In place of a server's id: whoever takes over soonest."""
 
 
 def active_task(observed: ObservedZone) -> OneZoneTask | None:

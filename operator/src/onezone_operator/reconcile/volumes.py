@@ -99,7 +99,8 @@ def _servers_volumes(
 
 
 def _size(volume: ObservedVolume) -> str:
-    return volume.capacity or volume.requested or "0"
+    """Empty where it is not known: nothing is concluded from that."""
+    return volume.capacity or volume.requested or ""
 
 
 def _is_less(size: str, than: str) -> bool:
@@ -133,7 +134,7 @@ def _is_shrunk(
     template, size = _template(zone, observed), zone.spec.storage.size
     if template is None or not _is_less(size, template[0]):
         return None
-    sizes = [_size(volume) for volume in volumes]
+    sizes = [size for volume in volumes if (size := _size(volume))]
     if not all(_is_less(size, each) for each in sizes):
         return None
     smallest = min(sizes, key=lambda each: amount(each) or 0, default=template[0])
