@@ -418,17 +418,12 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Handing leadership over from {leader} to {heir}{purpose}"
         case DeleteVolume(server=server):
             return f"Deleting the volume and the pod of {server}, which is no member"
-<<<<<<< HEAD
         case ExpandVolume(server=server, before=size, after=after):
             return f"Letting the volume of {server} grow from {size} to {after}"
         case RecreateStatefulSet(reason=reason):
             return f"Making the StatefulSet anew around its pods: {reason}"
-        case ReportTask(task=task, status=status):
-            return f"Task {task.name} ({task.spec.type}): {status.message}"
-=======
         case ReportTask(task=reported, status=status):
             return f"Task {reported.name} ({reported.spec.type}): {status.message}"
->>>>>>> main
         case DeleteTask(name=name):
             return f"Deleting task {name}, which was over long ago"
         case CreateBackup(manifest=manifest):
