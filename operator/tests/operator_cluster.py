@@ -336,9 +336,8 @@ class Cluster:
                 continue
             wanted = claim["spec"]["resources"]["requests"]["storage"]
             if amount(wanted) <= amount(_size_of(claim)):
-                claim["status"].pop("conditions", None)
                 continue
-                claim["status"]["conditions"] = [{"type": "Resizing", "status": "True"}]
+            claim["status"]["conditions"] = [{"type": "Resizing", "status": "True"}]
             claim["growing"] = claim.get("growing", self.growth_takes) - 1
             if claim["growing"] < 0:
                 del claim["growing"]

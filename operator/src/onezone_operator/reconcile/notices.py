@@ -27,6 +27,8 @@ from onezone_operator.reconcile.steps import (
     Step,
     describe,
 )
+from onezone_operator.reconcile.volumes import CONDITION as VOLUMES
+from onezone_operator.reconcile.volumes import REFUSALS
 
 __all__ = ["Notice", "notice_of_step", "notices_of_change"]
 
@@ -121,6 +123,9 @@ def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Noti
             continue
         if new.status == "Unknown" and kind != "Quorate":
             continue
+        if kind == VOLUMES and new.status == "False":
+            # It was asked for, and its steps are told; what is refused is told below.
+            continue
         is_good = (new.status == "True") == (kind in _GOOD_WHEN_TRUE)
         if old is None and kind in _BAD_WHEN_TRUE and is_good:
             continue
@@ -128,4 +133,8 @@ def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Noti
         notices.append(
             Notice("Normal" if is_good else "Warning", reason, new.message or new.reason)
         )
+    known, volumes = before.condition(VOLUMES), after.condition(VOLUMES)
+    if volumes is not None and volumes.reason in REFUSALS:
+        if known is None or (known.reason, known.message) != (volumes.reason, volumes.message):
+            notices.append(Notice("Warning", volumes.reason, volumes.message))
     return tuple(notices)

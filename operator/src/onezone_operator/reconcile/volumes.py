@@ -27,6 +27,7 @@ from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
 __all__ = [
     "CONDITION",
+    "REFUSALS",
     "VolumesVerdict",
     "judge_volumes",
     "plan_full_volume",
@@ -37,6 +38,9 @@ __all__ = [
 
 CONDITION = "VolumesInSync"
 REFUSED = "ExpansionRefused"
+SHRUNK = "ShrinkRefused"
+REFUSALS = frozenset({REFUSED, SHRUNK})
+"""Reasons of the condition that ask a user to do something."""
 
 _FULL = "full"
 """What a server says of its database when its disk is."""
@@ -134,7 +138,7 @@ def _is_shrunk(
     template, size = _template(zone, observed), zone.spec.storage.size
     if template is None or not _is_less(size, template[0]):
         return None
-    sizes = [size for volume in volumes if (size := _size(volume))]
+    sizes = [known for volume in volumes if (known := _size(volume))]
     if not all(_is_less(size, each) for each in sizes):
         return None
     smallest = min(sizes, key=lambda each: amount(each) or 0, default=template[0])
@@ -201,7 +205,7 @@ def plan_volumes(
         return None
     shrunk = _is_shrunk(zone, observed, volumes.values())
     if shrunk is not None:
-        return Wait("ShrinkRefused", shrunk, is_trouble=True)
+        return Wait(SHRUNK, shrunk, is_trouble=True)
     refused = _refusal(zone, observed)
     growing = _growing(zone, volumes, diagnosis)
     for server, volume in growing.items():
@@ -305,7 +309,7 @@ def judge_volumes(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -
         return VolumesVerdict("Unknown", "NotCreated", "There are no volumes yet")
     shrunk = _is_shrunk(zone, observed, volumes.values())
     if shrunk is not None:
-        return VolumesVerdict("False", "ShrinkRefused", shrunk)
+        return VolumesVerdict("False", SHRUNK, shrunk)
     size = zone.spec.storage.size
     growing = _growing(zone, volumes, diagnosis)
     if growing:
