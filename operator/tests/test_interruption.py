@@ -345,6 +345,7 @@ def prepared(operation: Operation, ticks: int, controller_takes: int) -> bytes:
 MOMENTS = st.sampled_from(["cut_before", "cut_after"])
 
 
+@pytest.mark.timeout(240)
 @settings(max_examples=100, deadline=None)
 @given(
     operation=st.sampled_from(OPERATIONS),
