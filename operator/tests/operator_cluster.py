@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from onezone_operator import naming
-from onezone_operator.errors import Conflict, NotFound
+from onezone_operator.errors import Conflict, Forbidden, Invalid, NotFound
 from onezone_operator.kube.ports import KINDS
+from onezone_operator.models.quantity import amount
 from onezone_operator.resources.metadata import digest
 
 ZONE = "zone"
@@ -57,6 +58,12 @@ class Cluster:
     """Ticks that a pod takes to go, and a claim that is deleted."""
     controller_takes: int = 0
     """Ticks in which the StatefulSet's controller does nothing, after each in which it does."""
+    expandable: bool = True
+    """Whether storage classes let volumes grow."""
+    growth_takes: int = 1
+    """Ticks until a volume has what its claim asks for."""
+    template_revision: str = ""
+    """Of the last StatefulSet that its controller saw."""
     calls: int = 0
     """Calls that write."""
     writes: int = 0
@@ -137,6 +144,8 @@ class Cluster:
             raise Conflict(name)
         if kind == "StatefulSet":
             self.check_resize(manifest["spec"]["replicas"])
+            if live is not None:
+                self._check_claims(manifest, live)
         if live is None:
             self.put(kind, name, manifest)
         else:
@@ -186,6 +195,8 @@ class Cluster:
             raise Conflict(name)
         if kind == "Pod":
             self.check_patch(name, change)
+        if kind == "PersistentVolumeClaim":
+            self._check_growth(name, live, change)
         if kind in {naming.KIND, naming.TASK_KIND, naming.BACKUP_KIND}:
             assert subresource == "status"
         changed = self.objects[(kind, name)] = _copy(live)
@@ -194,7 +205,16 @@ class Cluster:
         self._end()
         return changed
 
-    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        version: str | None = None,
+        orphans: bool = False,
+    ) -> None:
         assert namespace == NAMESPACE
         self._begin(f"delete {kind} {name}", writes=True)
         live = self.objects.get((kind, name))
@@ -202,7 +222,15 @@ class Cluster:
             raise NotFound(name)
         if live["metadata"]["uid"] != uid:
             raise Conflict(name)
-        if kind == "Pod":
+        if version is not None and live["metadata"]["resourceVersion"] != version:
+            raise Conflict(name)
+        if kind == "StatefulSet":
+            assert orphans
+            self.check_orphaning()
+            live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            live.setdefault("going", self.pod_stays)
+            self.touch(live, spec=False)
+        elif kind == "Pod":
             self.check_delete(name)
             self._terminate(name)
         elif kind == "PersistentVolumeClaim":
@@ -216,6 +244,21 @@ class Cluster:
             del self.objects[(kind, name)]
             self.writes += 1
         self._end()
+
+    def _check_claims(self, manifest: dict[str, Any], live: dict[str, Any]) -> None:
+        """What the API server lets nobody change in a StatefulSet."""
+        if manifest["spec"]["volumeClaimTemplates"] != live["spec"]["volumeClaimTemplates"]:
+            raise Invalid("spec: Forbidden: updates to statefulset spec for fields other than …")
+
+    def _check_growth(self, name: str, live: dict[str, Any], change: dict[str, Any]) -> None:
+        """What the API server says to a claim that asks for another size."""
+        size = change["spec"]["resources"]["requests"]["storage"]
+        known = live["spec"]["resources"]["requests"]["storage"]
+        if amount(size) > amount(known) and not self.expandable:
+            raise Forbidden(f"{name} is forbidden: only dynamically provisioned pvc can be resized")
+        if amount(size) < amount(known) and amount(size) <= amount(_size_of(live)):
+            raise Invalid(f"{name}: field can not be less than status.capacity")
+        self.check_growth(name.removeprefix(f"{naming.DATA_VOLUME}-"), size)
 
     def _condemn(self, claim: str) -> None:
         """A claim that is deleted stays until its pod is gone."""
@@ -234,6 +277,12 @@ class Cluster:
     def check_delete(self, name: str) -> None:
         """Raise if the loss of this pod breaks something."""
 
+    def check_growth(self, name: str, size: str) -> None:
+        """Raise if it breaks something that this server's volume is asked to grow."""
+
+    def check_orphaning(self) -> None:
+        """Raise if it breaks something that the StatefulSet goes without its pods."""
+
     def check_delete_claim(self, name: str) -> None:
         """Raise if the loss of this server's volume breaks something."""
 
@@ -246,10 +295,10 @@ class Cluster:
         """Make claims and pods that are missing, let pods go that are too many."""
         live = self.objects.get(("StatefulSet", ZONE))
         self._controller_rests -= 1
-        if live is None or self._controller_rests >= 0:
+        if live is None or self._controller_rests >= 0 or "going" in live:
             return
         self._controller_rests = self.controller_takes
-        revision = digest(live["spec"]["template"])
+        revision = self.template_revision = digest(live["spec"]["template"])
         live["status"] = {
             "observedGeneration": live["metadata"]["generation"],
             "updateRevision": revision,
@@ -264,12 +313,36 @@ class Cluster:
         for name in sorted(wanted):
             claim = f"{naming.DATA_VOLUME}-{name}"
             if ("PersistentVolumeClaim", claim) not in self.objects:
-                template = live["spec"]["volumeClaimTemplates"][0]["metadata"]
-                self.put("PersistentVolumeClaim", claim, {"metadata": _copy(template)})
+                self._make_claim(claim, live["spec"]["volumeClaimTemplates"][0])
                 self.disks[name] = Disk()
+            owner = {"kind": "StatefulSet", "uid": live["metadata"]["uid"]}
+            owners = [owner] if policy.get("whenDeleted") == "Delete" else []
+            self._claim(name)["metadata"]["ownerReferences"] = owners
             # A claim of an earlier pod that is about to go is waited for.
             if ("Pod", name) not in self.objects and "condemned" not in self._claim(name):
                 self._make_pod(name, live["spec"]["template"], revision)
+
+    def _make_claim(self, name: str, template: dict[str, Any]) -> None:
+        claim = _copy(template)
+        claim["spec"].setdefault("storageClassName", "standard")
+        size = claim["spec"]["resources"]["requests"]["storage"]
+        claim["status"] = {"phase": "Bound", "capacity": {"storage": size}}
+        self.put("PersistentVolumeClaim", name, claim)
+
+    def run_volumes(self) -> None:
+        """Volumes get what their claims ask for, after a while."""
+        for (kind, _), claim in self.objects.items():
+            if kind != "PersistentVolumeClaim":
+                continue
+            wanted = claim["spec"]["resources"]["requests"]["storage"]
+            if amount(wanted) <= amount(_size_of(claim)):
+                continue
+            claim["status"]["conditions"] = [{"type": "Resizing", "status": "True"}]
+            claim["growing"] = claim.get("growing", self.growth_takes) - 1
+            if claim["growing"] < 0:
+                del claim["growing"]
+                claim["status"] = {"phase": "Bound", "capacity": {"storage": wanted}}
+                claim["metadata"]["resourceVersion"] = str(self._next())
 
     def _make_pod(self, name: str, template: dict[str, Any], revision: str) -> None:
         labels = {**template["metadata"]["labels"], naming.REVISION_LABEL: revision}
@@ -312,6 +385,14 @@ class Cluster:
 
     def _claim(self, name: str) -> dict[str, Any]:
         return self.objects[("PersistentVolumeClaim", f"{naming.DATA_VOLUME}-{name}")]
+
+    def _capacity(self, server: str) -> str:
+        """What a server's volume has."""
+        return _size_of(self._claim(server))
+
+    def _is_growing(self, server: str) -> bool:
+        asked = self._claim(server)["spec"]["resources"]["requests"]["storage"]
+        return amount(asked) > amount(self._capacity(server))
 
     def _terminate(self, name: str) -> None:
         pod = self.objects[("Pod", name)]
@@ -381,6 +462,10 @@ class Cluster:
     def _cut(self) -> None:
         self.is_dead, self.cuts = True, self.cuts + 1
         raise CutOffError
+
+
+def _size_of(claim: dict[str, Any]) -> str:
+    return str(claim["status"]["capacity"]["storage"])
 
 
 def _copy(value: Any) -> Any:

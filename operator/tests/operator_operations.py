@@ -191,6 +191,34 @@ def _hibernate_under_a_follower(world: World) -> None:
     world.declare(hibernated=True)
 
 
+BOTH = {"whenScaled": "Delete", "whenDeleted": "Delete"}
+LARGER = {"storage": {**DELETED["storage"], "size": "20Gi"}}
+
+
+def _move_server(world: World) -> None:
+    world.declare(storage={**DELETED["storage"], "storageClassName": "fast"})
+    world.ask("task", type="ReplaceServer", server=f"{ZONE}-1")
+
+
+def _is_moved(world: World) -> bool:
+    """The one that was replaced has a volume of the new class."""
+    classes = [
+        live["spec"]["storageClassName"]
+        for (kind, _), live in sorted(world.objects.items())
+        if kind == "PersistentVolumeClaim"
+    ]
+    told = world.zone().status.condition("VolumesInSync")
+    return (classes, told.reason) == (["standard", "fast", "standard"], "OlderStorageClass")
+
+
+def _keeps_pods(world: World) -> bool:
+    """The pods of the zone's first three servers are those that there were before."""
+    return all(
+        world.objects[("Pod", name)]["metadata"]["uid"] == uid
+        for name, uid in world.pods_before.items()
+    )
+
+
 OPERATIONS = (
     Operation("make a new zone", 0, _declare(replicas=1, **DELETED)),
     Operation("grow 1 to 3", 1, _declare(replicas=3)),
@@ -279,6 +307,35 @@ OPERATIONS = (
         is_outage=True,
         is_done=_is_from_backup,
     ),
+    Operation("grow the volumes", 3, _declare(**LARGER), is_done=_keeps_pods),
+    Operation(
+        "grow the volumes that go with their StatefulSet",
+        3,
+        _declare(storage={**LARGER["storage"], "persistentVolumeClaimRetentionPolicy": BOTH}),
+        is_done=_keeps_pods,
+    ),
+    Operation("grow the volumes of one server", 1, _declare(**LARGER), is_done=_keeps_pods),
+    Operation("grow volumes and zone", 3, _declare(replicas=5, **LARGER), is_done=_keeps_pods),
+    Operation("grow volumes, shrink the zone", 3, _declare(replicas=1, **LARGER)),
+    Operation(
+        "grow volumes and roll",
+        3,
+        _declare(image="oned:2", **LARGER),
+        is_done=lambda world: not _keeps_pods(world),
+    ),
+    Operation(
+        "change the storage class",
+        3,
+        _declare(storage={**DELETED["storage"], "storageClassName": "fast"}),
+        is_done=_keeps_pods,
+    ),
+    Operation(
+        "replace a server into another storage class",
+        3,
+        _move_server,
+        replaced=f"{ZONE}-1",
+        is_done=_is_moved,
+    ),
 )
 
 
@@ -311,6 +368,7 @@ async def prepare(
     if operation.is_asleep:
         world.declare(hibernated=True)
         await _settle(world)
+    world.note_pods()
     operation.start(world)
     world.requests.clear()
     return pickle.dumps(world)
@@ -539,6 +597,7 @@ def _check_status(world: World) -> None:
         "Progressing": "False",
         "Degraded": "False",
         "ConfigInSync": "True",
+        "VolumesInSync": "False" if zone.spec.storage.storage_class_name else "True",
         "CertificatesReady": "True",
         "BackupReady": "Unknown" if zone.spec.backup is None else "True",
         "Paused": "False",

@@ -14,6 +14,7 @@ from operator_cluster import NAMESPACE, ZONE, Cluster, Disk, ViolationError
 from onezone_operator import naming
 from onezone_operator.errors import ZoneRefused, ZoneUnreachable
 from onezone_operator.models.observed import Member, ReportedCertificate, ServerReport
+from onezone_operator.models.quantity import amount
 from onezone_operator.zone.ports import ApiAddress
 
 LONG_AGO = datetime(2025, 12, 31, tzinfo=UTC)
@@ -281,7 +282,9 @@ class Servers(Cluster):
     def check_resize(self, replicas: int) -> None:
         """A pod may go only when its server is no member any more."""
         live = self.objects.get(("StatefulSet", ZONE))
-        before = live["spec"]["replicas"] if live is not None else 0
+        # Made anew it takes up the pods that are there, and lets those go that are too many.
+        there = [int(name.rpartition("-")[2]) for kind, name in self.objects if kind == "Pod"]
+        before = live["spec"]["replicas"] if live is not None else max(there, default=-1) + 1
         if self.is_confirmed() and replicas == 0:
             assert live is not None
             policy = live["spec"]["persistentVolumeClaimRetentionPolicy"]
@@ -312,6 +315,28 @@ class Servers(Cluster):
         if not any(live["spec"].get("server") == name for live in tasks):
             raise ViolationError(f"nobody asked to replace {name}")
         self.replaced.add(name)
+
+    def check_growth(self, name: str, size: str) -> None:
+        """One server at a time, the leader's volume last, and no other server away meanwhile."""
+        if self.is_late:
+            return
+        others = [each.name for each in self.members if each.name != name]
+        if any(self._is_growing(each) for each in others):
+            raise ViolationError(f"the volume of {name} grows beside another")
+        small = [each for each in others if amount(self._capacity(each)) < amount(size)]
+        if name == self.leader and small:
+            raise ViolationError(f"the leader's volume grows before those of {small}")
+        away = sorted(set(others) - self.running())
+        if away:
+            raise ViolationError(f"the volume of {name} grows while {away} are away")
+
+    def check_orphaning(self) -> None:
+        """What belongs to the StatefulSet may go with it; what is small is not done."""
+        claims = [live for (kind, _), live in self.objects.items() if kind.endswith("VolumeClaim")]
+        if any(claim["metadata"]["ownerReferences"] for claim in claims):
+            raise ViolationError("volumes go with the StatefulSet")
+        if not self.is_late and any(each.name not in self.running() for each in self.members):
+            raise ViolationError("the StatefulSet is deleted while a server is away")
 
     def check_patch(self, name: str, change: dict[str, Any]) -> None:
         mark = change["metadata"]["annotations"][naming.FENCED_ANNOTATION]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from onezone_operator.handlers.reconciler import Outcome, Reconciler
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.onezonebackup import OneZoneBackup
 from onezone_operator.models.onezonetask import OneZoneTask
+from onezone_operator.models.quantity import amount
 from onezone_operator.resources.metadata import digest
 
 __all__ = ["NAMESPACE", "ZONE", "Wire", "World"]
@@ -62,7 +63,16 @@ class Wire:
 class World(Backups):
     """The cluster, the zone and the clock. ``step`` lets a second pass."""
 
+    pods_before: dict[str, str] = field(default_factory=dict)
+    """Uids of the pods when ``note_pods`` looked."""
     _reconciler: Reconciler | None = None
+
+    def note_pods(self) -> None:
+        self.pods_before = {
+            name: live["metadata"]["uid"]
+            for (kind, name), live in self.objects.items()
+            if kind == "Pod"
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """The world without the operator's process: what there is when that has ended."""
@@ -72,6 +82,7 @@ class World(Backups):
         """One second in the life of the cluster."""
         self.now += timedelta(seconds=seconds)
         self.run_statefulset()
+        self.run_volumes()
         self.run_servers()
         self.run_certificates()
         self.run_raft()
@@ -163,7 +174,9 @@ class World(Backups):
         )
 
     def is_in_sync(self) -> bool:
-        revision = digest(self.objects[("StatefulSet", ZONE)]["spec"]["template"])
+        live = self.objects.get(("StatefulSet", ZONE))
+        # While it is made anew, its pods are of what it was.
+        revision = self.template_revision if live is None else digest(live["spec"]["template"])
         # One that is going already comes back from the present template.
         pods = [
             pod for (kind, _), pod in self.objects.items() if kind == "Pod" and "going" not in pod
@@ -181,7 +194,20 @@ class World(Backups):
             and {name for kind, name in self.objects if kind == "Pod"} == pods
             and self.fenced() == set(self.zone().spec.fenced_servers)
             and self.is_in_sync()
+            and self.has_volumes(names)
             and all(task.is_finished for task in self.tasks())
+        )
+
+    def has_volumes(self, servers: set[str]) -> bool:
+        """Whether these servers have the size that the spec says, and new ones will get it."""
+        size = self.zone().spec.storage.size
+        live = self.objects.get(("StatefulSet", ZONE))
+        if live is None or "going" in live:
+            return False
+        claim = live["spec"]["volumeClaimTemplates"][0]["spec"]
+        sizes = [self._claim(name)["status"]["capacity"]["storage"] for name in servers]
+        return claim["resources"]["requests"]["storage"] == size and all(
+            amount(each) >= amount(size) for each in sizes
         )
 
     def is_as_desired(self) -> bool:

@@ -15,6 +15,7 @@ import functools
 import logging
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +37,7 @@ from operator_world import Wire, World
 
 from onezone_operator.errors import OperatorError
 from onezone_operator.handlers import reconciler
-from onezone_operator.reconcile import certificates, plan
+from onezone_operator.reconcile import certificates, plan, volumes
 from onezone_operator.reconcile.steps import (
     ApplyObjects,
     CreateJob,
@@ -293,6 +294,49 @@ async def test_rotation_that_does_not_wait_is_noticed(monkeypatch):
         await converge(world, UNDISTURBED_PASSES_MAX)
 
 
+def _leader_first(monkeypatch):
+    in_order = volumes._growing
+    monkeypatch.setattr(
+        volumes, "_growing", lambda *args: dict(reversed([*in_order(*args).items()]))
+    )
+
+
+def _all_at_once(monkeypatch):
+    must = volumes._must_grow
+    monkeypatch.setattr(
+        volumes,
+        "_must_grow",
+        lambda zone, volume: must(zone, volume) and not volumes._is_asked(zone, volume),
+    )
+
+
+def _volumes_go_along(monkeypatch):
+    monkeypatch.setattr(volumes, "any", lambda _: False, raising=False)
+    # The package's name ``plan`` is the function.
+    module = sys.modules["onezone_operator.reconcile.plan"]
+    monkeypatch.setattr(module, "releases_volumes", lambda *_: False)
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake", "noticed"),
+    [
+        ("grow the volumes", _leader_first, "the leader's volume grows before"),
+        ("grow the volumes", _all_at_once, "grows beside another"),
+        (
+            "grow the volumes that go with their StatefulSet",
+            _volumes_go_along,
+            "volumes go with the StatefulSet",
+        ),
+    ],
+)
+async def test_volumes_that_grow_in_a_wrong_way_are_noticed(monkeypatch, name, mistake, noticed):
+    operation = next(each for each in OPERATIONS if each.name == name)
+    world = pickle.loads(await prepare(operation))
+    mistake(monkeypatch)
+    with pytest.raises(ViolationError, match=noticed):
+        await converge(world, UNDISTURBED_PASSES_MAX, operation=operation)
+
+
 @functools.cache
 def prepared(operation: Operation, ticks: int, controller_takes: int) -> bytes:
     return asyncio.run(prepare(operation, ticks=ticks, controller_takes=controller_takes))
@@ -301,6 +345,7 @@ def prepared(operation: Operation, ticks: int, controller_takes: int) -> bytes:
 MOMENTS = st.sampled_from(["cut_before", "cut_after"])
 
 
+@pytest.mark.timeout(240)
 @settings(max_examples=100, deadline=None)
 @given(
     operation=st.sampled_from(OPERATIONS),

@@ -78,7 +78,14 @@ def back_up(lab: Lab, namespace: str) -> None:
             content_type="application/merge-patch+json",
         )
     schedule = {"schedule": "0 2 * * *", "storage": storage, "retention": {"last": 1}}
-    lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other", backup=schedule)
+    lab.declare(
+        namespace,
+        "zone",
+        replicas=1,
+        image="example.org/oned:other",
+        storage={"size": "20Gi"},
+        backup=schedule,
+    )
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     wait_until(lambda: lab.api.request("GET", jobs)["items"], "a Job of the backup", 30)
     wait_until(
@@ -88,8 +95,60 @@ def back_up(lab: Lab, namespace: str) -> None:
     )
 
 
+def allow_expansion(lab: Lab) -> None:
+    """Claims are of a class that lets volumes grow."""
+    name = "growing"
+    manifest = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": name,
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "onezone.dev/nobody",
+        "allowVolumeExpansion": True,
+    }
+    lab.api.apply(f"/apis/storage.k8s.io/v1/storageclasses/{name}", manifest)
+
+
+def set_volume(lab: Lab, claim: str, size: str) -> None:
+    """Say that a claim has a volume of this size: nothing here makes volumes."""
+    status = {"phase": "Bound", "capacity": {"storage": size}}
+    lab.api.request(
+        "PATCH", f"{claim}/status", {"status": status}, content_type="application/merge-patch+json"
+    )
+
+
+def enlarge(lab: Lab, namespace: str) -> None:
+    """The volume of a zone of one server grows, and then its StatefulSet is made anew."""
+    claim = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/data-zone-0"
+    stateful_set = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/zone"
+    pod = f"/api/v1/namespaces/{namespace}/pods/zone-0"
+    before = [lab.api.request("GET", each)["metadata"]["uid"] for each in (stateful_set, pod)]
+    set_volume(lab, claim, "10Gi")
+    lab.declare(
+        namespace, "zone", replicas=1, image="example.org/oned:other", storage={"size": "20Gi"}
+    )
+
+    def asked() -> str:
+        spec = lab.api.request("GET", claim)["spec"]
+        return str(spec["resources"]["requests"]["storage"])
+
+    wait_until(lambda: asked() == "20Gi", "asked for: a larger volume", 30)
+    set_volume(lab, claim, "20Gi")
+    zone = lab.wait_until_steady(namespace, "zone")
+    conditions = {each["type"]: each["status"] for each in zone["status"]["conditions"]}
+    assert conditions["VolumesInSync"] == "True"
+    made = lab.api.request("GET", stateful_set)
+    template = made["spec"]["volumeClaimTemplates"][0]["spec"]
+    assert template["resources"]["requests"]["storage"] == "20Gi"
+    assert made["metadata"]["uid"] != before[0]
+    assert lab.api.request("GET", pod)["metadata"]["uid"] == before[1]
+
+
 def exercise(lab: Lab, namespace: str) -> None:
     """Every kind of work: make a zone, grow, roll, hand over, replace, shrink, back up, repair."""
+    allow_expansion(lab)
     lab.declare(namespace, "zone", replicas=1)
     lab.wait_until_steady(namespace, "zone")
     lab.declare(namespace, "zone", replicas=3)
@@ -107,6 +166,7 @@ def exercise(lab: Lab, namespace: str) -> None:
     lab.wait_until_steady(namespace, "zone", 90)
     lab.declare(namespace, "zone", replicas=1, image="example.org/oned:other")
     lab.wait_until_steady(namespace, "zone")
+    enlarge(lab, namespace)
     back_up(lab, namespace)
     network = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/zone"
     for enabled in (True, False):

@@ -12,6 +12,7 @@
     ├── ZoneError           a server of the zone refused or did not answer
     │   ├── ZoneUnreachable no answer in time; a change may have been made
     │   └── ZoneRefused     certainly not made, the text is the server's own
+    ├── VolumeRefused       Kubernetes does not let a volume grow
     ├── NotLeading          another replica of the operator is, or may be, at work
     └── FactsChanged        what a step was planned on no longer holds: observe again
 
@@ -65,6 +66,10 @@ class ZoneUnreachable(ZoneError):
 
 class ZoneRefused(ZoneError):
     """The server answered with an error: nothing was changed."""
+
+
+class VolumeRefused(OperatorError):
+    """Kubernetes does not let a volume grow; the text is its own. Asking again hardly helps."""
 
 
 class FactsChanged(OperatorError):

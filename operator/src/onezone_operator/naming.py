@@ -256,13 +256,15 @@ RBAC_RULES: Final[tuple[dict[str, list[str]], ...]] = (
     {"apiGroups": [GROUP], "resources": [f"{PLURAL}/status"], "verbs": ["patch"]},
     {"apiGroups": [GROUP], "resources": [TASK_PLURAL], "verbs": ["list", "watch", "delete"]},
     {"apiGroups": [GROUP], "resources": [f"{TASK_PLURAL}/status"], "verbs": ["patch"]},
-    {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": [*_CHILD]},
+    # Deleted only to be made again around the same pods: see reconcile.volumes.
+    {"apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": [*_CHILD, "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch", "delete"]},
-    # Deleted only for a task that replaces the server: see reconcile.tasks.
+    # Patched to let volumes grow. Deleted only for a task that replaces the server: see
+    # reconcile.tasks.
     {
         "apiGroups": [""],
         "resources": ["persistentvolumeclaims"],
-        "verbs": ["list", "watch", "delete"],
+        "verbs": ["list", "watch", "patch", "delete"],
     },
     {
         "apiGroups": [GROUP],

@@ -44,6 +44,7 @@ from onezone_operator.kube.authority import (
 from onezone_operator.kube.backups import create_object, write_backup_status
 from onezone_operator.kube.observe import Credentials, secret_data
 from onezone_operator.kube.ports import KubeApi
+from onezone_operator.kube.volumes import delete_stateful_set, expand_volume
 from onezone_operator.models.observed import Manifest, ObservedZone, ServerReport
 from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile.steps import (
@@ -58,6 +59,7 @@ from onezone_operator.reconcile.steps import (
     DeleteVolume,
     DropCertificates,
     DropPolicy,
+    ExpandVolume,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -65,6 +67,7 @@ from onezone_operator.reconcile.steps import (
     Nothing,
     PromoteAuthority,
     RecordBootstrap,
+    RecreateStatefulSet,
     RegisterMember,
     RemoveMember,
     RepairRoute,
@@ -148,6 +151,10 @@ class Executor:
                 await self._hand_over(step)
             case DeleteVolume():
                 await self._delete_volume(step)
+            case ExpandVolume(volume=name, volume_uid=uid, version=version, after=size):
+                await expand_volume(self.kube, self.zone, name, uid=uid, version=version, size=size)
+            case RecreateStatefulSet(uid=uid, version=version):
+                await delete_stateful_set(self.kube, self.zone, uid=uid, version=version)
             case ReportTask(task=task, status=status):
                 await write_task_status(self.kube, task, status)
             case DeleteTask(name=name, uid=uid):

@@ -21,6 +21,11 @@ CONTEST_PAUSE = timedelta(seconds=60)
 """A contested object is written once in this time, and does not hold up the rest meanwhile."""
 
 
+ASK_AGAIN = timedelta(minutes=10)
+"""A volume that Kubernetes did not let grow is tried again after this, and by an operator that
+starts: its storage class may allow it by then, which nothing tells."""
+
+
 @dataclass(slots=True)
 class _Attempts:
     digest: str
@@ -35,10 +40,12 @@ class ZoneMemory:
     Attributes:
         failed_step: a step that could not be carried out, while it is still the one planned.
         failure: why.
+        asked_at: when a volume was asked to grow the last time.
     """
 
     failed_step: Step | None = None
     failure: str = ""
+    asked_at: datetime | None = None
     _attempts: dict[ObjectKey, _Attempts] = field(default_factory=dict)
 
     def contested(self, now: datetime) -> frozenset[ObjectKey]:
@@ -48,6 +55,10 @@ class ZoneMemory:
             for key, attempts in self._attempts.items()
             if attempts.count >= REPEATS_MAX and now - attempts.last < CONTEST_PAUSE
         )
+
+    def may_ask_again(self, now: datetime) -> bool:
+        """Whether it is time to ask for what was refused before."""
+        return self.asked_at is None or now - self.asked_at >= ASK_AGAIN
 
     def note_step(self, step: Step, now: datetime) -> None:
         """Count what a pass writes. What was right for one pass is not contested."""

@@ -16,7 +16,14 @@ from pydantic import ValidationError
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from onezone_operator.config import Settings
-from onezone_operator.errors import Forbidden, Invalid, KubeError, OperatorError, ZoneRefused
+from onezone_operator.errors import (
+    Forbidden,
+    Invalid,
+    KubeError,
+    OperatorError,
+    VolumeRefused,
+    ZoneRefused,
+)
 from onezone_operator.execute import Executor
 from onezone_operator.handlers.memory import ZoneMemory
 from onezone_operator.handlers.metrics import (
@@ -35,6 +42,7 @@ from onezone_operator.models.onezone import OneZone
 from onezone_operator.reconcile import build_status, plan
 from onezone_operator.reconcile.notices import Notice, notice_of_step, notices_of_change
 from onezone_operator.reconcile.steps import (
+    ExpandVolume,
     Nothing,
     Step,
     Wait,
@@ -106,17 +114,29 @@ class Reconciler:
         }
         reports = await self.zone_api.read_reports(addresses)
         memory = self.memories.setdefault((zone.namespace, zone.name), ZoneMemory())
-        contested = memory.contested(self.clock())
-        observed = replace(observation.zone, reports=reports, contested=contested)
-        step = plan(zone, observed, self.clock(), address_type=self.settings.address_type)
+        observed = replace(
+            observation.zone,
+            reports=reports,
+            contested=memory.contested(self.clock()),
+            asks_again=memory.may_ask_again(self.clock()),
+        )
+        step = self._plan(zone, observed)
         bind_contextvars(step=type(step).__name__, leader=zone.status.leader, term=zone.status.term)
         if not zone.is_deleted:
             # A step that failed is told as failed until it succeeds or another is planned.
             told = _failed(memory) if step == memory.failed_step else step
+            if isinstance(step, ExpandVolume):
+                # What was refused is asked for again in silence: the answer may be the same.
+                memory.asked_at = self.clock()
+                told = self._plan(zone, replace(observed, asks_again=False))
             zone = await self._report(zone, observed, told)
         executor = Executor(self.kube, self.zone_api, zone, observed, observation.credentials)
         try:
             sentence = await executor.execute(step)
+        except VolumeRefused as error:
+            observed = replace(observed, refusal=str(error), asks_again=False)
+            await self._report(zone, observed, self._plan(zone, observed))
+            return Outcome(str(error), self.settings.progress_seconds)
         except _LASTING as error:
             memory.failed_step, memory.failure = step, f"{describe(step)}: {error}"
             await self._report(zone, observed, _failed(memory))
@@ -130,6 +150,9 @@ class Reconciler:
             if notice is not None:
                 await self._tell(zone, notice)
         return Outcome(sentence, self._retry_seconds(step))
+
+    def _plan(self, zone: OneZone, observed: ObservedZone) -> Step:
+        return plan(zone, observed, self.clock(), address_type=self.settings.address_type)
 
     def _parse(self, raw: Manifest) -> OneZone:
         """The zone, with what only the operator knows filled in where the spec is silent."""
@@ -174,7 +197,15 @@ class Reconciler:
 
     def _retry_seconds(self, step: Step) -> float:
         match step:
-            case Nothing() | Wait(reason="MaintenanceWindow" | "LeaderApproval"):
+            case (
+                Nothing()
+                | Wait(
+                    reason="MaintenanceWindow"
+                    | "LeaderApproval"
+                    | "ShrinkRefused"
+                    | "ExpansionRefused"
+                )
+            ):
                 # Hours, and a user's word is a wake-up.
                 return self.settings.steady_seconds
             case Wait() | WaitForCatchUp():

@@ -135,10 +135,19 @@ class CachedKube:
         self._await_version((kind, namespace, name), written)
         return written
 
-    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        version: str | None = None,
+        orphans: bool = False,
+    ) -> None:
         """See ``KubeApi``."""
         self._may_write()
-        await self._api.delete(kind, namespace, name, uid=uid)
+        await self._api.delete(kind, namespace, name, uid=uid, version=version, orphans=orphans)
         if not self._store.watches(kind, namespace):
             return
 

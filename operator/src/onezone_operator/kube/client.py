@@ -224,9 +224,21 @@ class KubeClient:
             content_type=_MERGE_PATCH,
         )
 
-    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        version: str | None = None,
+        orphans: bool = False,
+    ) -> None:
         """See ``KubeApi``."""
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        conditions = {"uid": uid} | ({} if version is None else {"resourceVersion": version})
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
+        if orphans:
+            options["propagationPolicy"] = "Orphan"
         await self._call("DELETE", KINDS[kind].path(namespace, name), body=options)
 
     def _require(self) -> ApiClient:

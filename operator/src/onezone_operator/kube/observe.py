@@ -44,6 +44,9 @@ from onezone_operator.resources.tls import api_secret_name
 
 __all__ = ["Credentials", "Observation", "observe_kubernetes", "read_zone"]
 
+_RESIZE_CONDITIONS = frozenset(
+    {"Resizing", "FileSystemResizePending", "ControllerResizeError", "NodeResizeError"}
+)
 _WAITING_IS_NORMAL = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -304,13 +307,39 @@ def _trouble(status: dict[str, Any], conditions: dict[str, dict[str, Any]]) -> s
 
 
 def _volume(live: Manifest) -> ObservedVolume:
+    metadata, spec, status = live["metadata"], live.get("spec") or {}, live.get("status") or {}
+    owners = {owner["kind"] for owner in metadata.get("ownerReferences") or []}
+    resize, is_failing = _resize(status)
     return ObservedVolume(
-        name=live["metadata"]["name"],
+        name=metadata["name"],
         zone_uuid=_annotations(live).get(naming.UUID_ANNOTATION),
-        is_bound=live.get("status", {}).get("phase") == "Bound",
-        is_terminating=live["metadata"].get("deletionTimestamp") is not None,
-        uid=live["metadata"]["uid"],
+        is_bound=status.get("phase") == "Bound",
+        is_terminating=metadata.get("deletionTimestamp") is not None,
+        uid=metadata["uid"],
+        version=metadata.get("resourceVersion", ""),
+        requested=((spec.get("resources") or {}).get("requests") or {}).get("storage"),
+        capacity=(status.get("capacity") or {}).get("storage"),
+        storage_class=spec.get("storageClassName"),
+        is_owned="StatefulSet" in owners,
+        resize=resize,
+        is_resize_failing=is_failing,
     )
+
+
+def _resize(status: dict[str, Any]) -> tuple[str, bool]:
+    """Where an expansion is, and whether that is trouble. Of messages only those of errors: they
+    say what to do, and the others change all the time.
+    """
+    state = (status.get("allocatedResourceStatuses") or {}).get("storage", "")
+    conditions = {
+        each["type"]: each
+        for each in status.get("conditions") or []
+        if each.get("status") == "True" and each["type"] in _RESIZE_CONDITIONS
+    }
+    failed = [each for kind, each in conditions.items() if kind.endswith("Error")]
+    words = ", ".join(sorted({state, *conditions} - {""}))
+    told = [each["message"] for each in failed if each.get("message")]
+    return ": ".join([words, *told]), bool(failed) or state.endswith("Infeasible")
 
 
 def _route(live: Manifest) -> ObservedRoute:

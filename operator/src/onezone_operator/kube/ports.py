@@ -87,6 +87,18 @@ class KubeApi(Protocol):
         """
         ...
 
-    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
-        """Delete exactly this object: another one of the name is ``Conflict``."""
+    async def delete(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        version: str | None = None,
+        orphans: bool = False,
+    ) -> None:
+        """Delete exactly this object: another one of the name, or version, is ``Conflict``.
+
+        With ``orphans`` what it owns stays, without an owner.
+        """
         ...

@@ -127,6 +127,17 @@ class ObservedVolume:
     is_bound: bool = False
     is_terminating: bool = False
     uid: str = ""
+    version: str = ""
+    requested: str | None = None
+    """What the claim asks for."""
+    capacity: str | None = None
+    """What the volume has; None while it has none."""
+    storage_class: str | None = None
+    is_owned: bool = False
+    """Whether it goes when the StatefulSet goes."""
+    resize: str = ""
+    """How far Kubernetes is with what was asked for, in its words; empty when it is not at it."""
+    is_resize_failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +236,8 @@ class ObservedZone:
         backups: the zone's, the oldest first, and those that it or a task begins with.
         jobs: of the zone's backups.
         lacks_cert_manager: a Certificate is wanted, and the cluster does not know what that is.
+        refusal: why Kubernetes does not let a volume grow, as it said right now.
+        asks_again: whether what was refused before may be asked for once more.
     """
 
     objects: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
@@ -243,6 +256,8 @@ class ObservedZone:
     backups: tuple[OneZoneBackup, ...] = ()
     jobs: tuple[ObservedJob, ...] = ()
     lacks_cert_manager: bool = False
+    refusal: str = ""
+    asks_again: bool = False
 
     def pod(self, name: str) -> ObservedPod | None:
         """The pod of a server."""

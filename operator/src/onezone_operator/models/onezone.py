@@ -92,10 +92,12 @@ class Storage(Model):
     """The volume of each server."""
 
     size: Quantity = "10Gi"
-    """Size of the volume. It cannot be changed yet once the zone exists."""
+    """Size of the volume. A larger one lets the volumes of running servers grow, one at a time; a
+    smaller one is refused."""
 
     storage_class_name: Name | None = None
-    """StorageClass of the volume; the cluster's default when absent."""
+    """StorageClass of the volume; the cluster's default when absent. When it changes, servers keep
+    their volumes until they are replaced (OneZoneTask ReplaceServer)."""
 
     persistent_volume_claim_retention_policy: RetentionPolicy = Field(
         default_factory=RetentionPolicy

@@ -164,7 +164,7 @@ class OneZoneStatus(Model):
         default_factory=list
     )
     """Ready, Quorate, LeaderElected, RoutingInSync, AllServersReady, Progressing, Degraded,
-    ConfigInSync, CertificatesReady, BackupReady, Paused and Hibernated."""
+    ConfigInSync, VolumesInSync, CertificatesReady, BackupReady, Paused and Hibernated."""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of one type, None before it was first written."""

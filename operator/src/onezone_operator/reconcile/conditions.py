@@ -25,7 +25,9 @@ from onezone_operator.reconcile.steps import (
     describe,
 )
 from onezone_operator.reconcile.upgrade import find_blocked
-from onezone_operator.resources.drift import storage_difference, template_difference
+from onezone_operator.reconcile.volumes import CONDITION as VOLUMES
+from onezone_operator.reconcile.volumes import judge_volumes
+from onezone_operator.resources.drift import template_difference
 
 __all__ = ["CONDITIONS", "Verdict", "judge"]
 
@@ -38,6 +40,7 @@ CONDITIONS = (
     "Progressing",
     "Degraded",
     "ConfigInSync",
+    VOLUMES,
     "CertificatesReady",
     "BackupReady",
     "Paused",
@@ -74,6 +77,7 @@ def judge(
         "Progressing": _progressing(step),
         "Degraded": _degraded(zone, observed, diagnosis, step),
         "ConfigInSync": _config_in_sync(zone, observed),
+        VOLUMES: _volumes(zone, observed, diagnosis),
         "CertificatesReady": _certificates_ready(observed, now),
         "BackupReady": Verdict(backups.status, backups.reason, backups.message),
         "Paused": Verdict("True", "SpecPaused", "spec.paused is set")
@@ -198,16 +202,20 @@ def _certificates_ready(observed: ObservedZone, now: datetime) -> Verdict:
     return Verdict("True", "AllValid", "All certificates are valid for more than a week")
 
 
+def _volumes(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
+    found = judge_volumes(zone, observed, diagnosis)
+    return Verdict(found.status, found.reason, found.message)
+
+
 def _config_in_sync(zone: OneZone, observed: ObservedZone) -> Verdict:
     statefulset = observed.statefulset
     live = observed.objects.get(("StatefulSet", zone.name))
     if statefulset is None or live is None:
-        return Verdict("Unknown", "NotCreated", "There are no servers yet")
-    difference = storage_difference(zone, live)
-    if difference is not None:
-        return Verdict(
-            "False", "StorageChangeUnsupported", f"{difference}; volumes cannot be changed yet"
-        )
+        known = zone.status.condition("ConfigInSync")
+        if known is not None and known.observed_generation == zone.metadata.generation:
+            # Deleted, to be made again around the same pods.
+            return Verdict(known.status, known.reason, known.message)
+        return Verdict("Unknown", "NotCreated", "There is no StatefulSet")
     if observed.contested:
         names = ", ".join(sorted(f"{kind} {name}" for kind, name in observed.contested))
         return Verdict("False", "ObjectsContested", f"Someone keeps changing {names}")

@@ -38,6 +38,7 @@ from onezone_operator.reconcile.steps import (
     DeleteVolume,
     DropCertificates,
     DropPolicy,
+    ExpandVolume,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -45,6 +46,7 @@ from onezone_operator.reconcile.steps import (
     Nothing,
     PromoteAuthority,
     RecordBootstrap,
+    RecreateStatefulSet,
     RegisterMember,
     RemoveMember,
     RepairRoute,
@@ -118,7 +120,8 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
         case DropPolicy(name=name):
             rest_of = {key: each for key, each in observed.objects.items() if key[1] != name}
             return replace(observed, objects=rest_of)
-        case SetReplicas(manifest=manifest):
+        case SetReplicas(manifest=manifest) | RecreateStatefulSet(manifest=manifest):
+            # Made anew it has the same template, so that its pods are no older ones.
             return _with_object(observed, manifest, now)
         case RegisterMember(server=server, endpoint=endpoint):
             return _with_members(
@@ -132,6 +135,12 @@ def _after(  # noqa: C901, PLR0912 - one short case for each kind
             return _with_fence(observed, server, is_fenced=is_fenced)
         case RepairRoute(leader=leader, address=address, term=term):
             return replace(observed, route=ObservedRoute((address,), leader, term))
+        case ExpandVolume(volume=name, after=size):
+            volumes = tuple(
+                replace(each, requested=size, capacity=size) if each.name == name else each
+                for each in observed.volumes
+            )
+            return replace(observed, volumes=volumes)
         case HandOver(leader=leader, server=server):
             return _handed_over(observed, leader, to=server)
         case (

@@ -11,9 +11,11 @@ from onezone_operator.models.status import OneZoneStatus
 from onezone_operator.reconcile.steps import (
     AnnounceAuthority,
     DeleteVolume,
+    ExpandVolume,
     FenceServer,
     PromoteAuthority,
     RecordBootstrap,
+    RecreateStatefulSet,
     RegisterMember,
     RemoveMember,
     RepairRoute,
@@ -25,11 +27,30 @@ from onezone_operator.reconcile.steps import (
     Step,
     describe,
 )
+from onezone_operator.reconcile.volumes import CONDITION as VOLUMES
+from onezone_operator.reconcile.volumes import REFUSALS
 
 __all__ = ["Notice", "notice_of_step", "notices_of_change"]
 
-_GOOD_WHEN_TRUE = ("Ready", "Quorate", "AllServersReady", "ConfigInSync", "CertificatesReady")
+_GOOD_WHEN_TRUE = (
+    *("Ready", "Quorate", "AllServersReady", "ConfigInSync", "VolumesInSync"),
+    "CertificatesReady",
+)
 _BAD_WHEN_TRUE = ("Degraded",)
+_TOLD: dict[type[Step], str] = {
+    RegisterMember: "ServerAdded",
+    RemoveMember: "ServerRemoved",
+    SetReplicas: "PodsResized",
+    AnnounceAuthority: "AuthorityChanges",
+    PromoteAuthority: "AuthorityChanges",
+    RetireAuthority: "AuthorityChanges",
+    ReplacePod: "PodReplaced",
+    FenceServer: "FenceChanged",
+    DeleteVolume: "VolumeDeleted",
+    ExpandVolume: "VolumeExpands",
+    RecreateStatefulSet: "StatefulSetRecreated",
+}
+"""Steps that are told in the words of the plan, and the reason of their Events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +64,14 @@ class Notice:
 
 def notice_of_step(step: Step) -> Notice | None:
     """The Event of a step that was carried out; None for steps that only prepare."""
+    reason = _TOLD.get(type(step))
+    if reason is not None:
+        return Notice("Normal", reason, describe(step))
     match step:
         case RecordBootstrap():
             return Notice("Normal", "ZoneBootstrapped", "The zone's database was made")
-        case RegisterMember():
-            return Notice("Normal", "ServerAdded", describe(step))
-        case RemoveMember():
-            return Notice("Normal", "ServerRemoved", describe(step))
-        case SetReplicas():
-            return Notice("Normal", "PodsResized", describe(step))
-        case AnnounceAuthority() | PromoteAuthority() | RetireAuthority():
-            return Notice("Normal", "AuthorityChanges", describe(step))
-        case ReplacePod():
-            return Notice("Normal", "PodReplaced", describe(step))
-        case FenceServer():
-            return Notice("Normal", "FenceChanged", describe(step))
         case RepairRoute():
             return Notice("Warning", "RouteRepaired", describe(step))
-        case DeleteVolume():
-            return Notice("Normal", "VolumeDeleted", describe(step))
         case ReportTask(task=task, status=status):
             return _notice_of_task(task, status)
         case ReportBackup(backup=backup, status=backup_status):
@@ -113,6 +123,9 @@ def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Noti
             continue
         if new.status == "Unknown" and kind != "Quorate":
             continue
+        if kind == VOLUMES and new.status == "False":
+            # It was asked for, and its steps are told; what is refused is told below.
+            continue
         is_good = (new.status == "True") == (kind in _GOOD_WHEN_TRUE)
         if old is None and kind in _BAD_WHEN_TRUE and is_good:
             continue
@@ -120,4 +133,8 @@ def notices_of_change(before: OneZoneStatus, after: OneZoneStatus) -> tuple[Noti
         notices.append(
             Notice("Normal" if is_good else "Warning", reason, new.message or new.reason)
         )
+    known, volumes = before.condition(VOLUMES), after.condition(VOLUMES)
+    if volumes is not None and volumes.reason in REFUSALS:
+        if known is None or (known.reason, known.message) != (volumes.reason, volumes.message):
+            notices.append(Notice("Warning", volumes.reason, volumes.message))
     return tuple(notices)

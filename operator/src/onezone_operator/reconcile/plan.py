@@ -46,9 +46,15 @@ from onezone_operator.reconcile.seed import (
     plan_secrets,
     zone_uuid,
 )
-from onezone_operator.reconcile.steps import ApplyObjects, Nothing, Step, Wait
+from onezone_operator.reconcile.steps import ApplyObjects, Nothing, Step, Wait, is_change
 from onezone_operator.reconcile.tasks import plan_finished_tasks, plan_task
 from onezone_operator.reconcile.upgrade import find_blocked, hold_image
+from onezone_operator.reconcile.volumes import (
+    plan_full_volume,
+    plan_terminating_stateful_set,
+    plan_volumes,
+    releases_volumes,
+)
 from onezone_operator.resources.children import Shape, build_children
 from onezone_operator.resources.drift import find_drift
 from onezone_operator.resources.metadata import is_foreign
@@ -97,10 +103,14 @@ def plan(
         held = plan(hold_image(zone, observed), observed, now, address_type=address_type)
         return _blocked(blocked) if isinstance(held, Nothing) else held
     diagnosis = diagnose(observed, zone_uuid=zone_uuid(zone, observed))
-    step = _plan_objects(zone, observed, diagnosis, now, address_type)
+    step = plan_terminating_stateful_set(zone, observed) or _plan_objects(
+        zone, observed, diagnosis, now, address_type
+    )
     if step is not None:
         return step
     shape = _shape(zone, observed, diagnosis, address_type)
+    # What volumes wait for holds up nothing else.
+    volumes = plan_volumes(zone, observed, diagnosis, shape)
     return (
         _plan_broken(zone, observed, diagnosis, now)
         or plan_bootstrap(zone, observed, shape)
@@ -110,13 +120,16 @@ def plan(
         or plan_waiting_backup(zone, observed, diagnosis, now)
         or plan_hibernation(zone, observed, shape)
         or plan_fence(zone, observed, diagnosis)
+        or plan_full_volume(zone, observed, diagnosis)
         or _plan_without_quorum(zone, observed, diagnosis, shape)
         or plan_route(zone, observed, diagnosis, now)
+        or (volumes if volumes is not None and is_change(volumes) else None)
         or plan_task(zone, observed, diagnosis, now)
         or plan_backups(zone, observed, diagnosis, now)
         or plan_membership(zone, observed, diagnosis, shape)
         or plan_rollout(zone, observed, diagnosis, now)
         or _plan_certificates(zone, observed, diagnosis, now)
+        or volumes
         or _plan_steady(zone, observed, diagnosis)
     )
 
@@ -191,6 +204,7 @@ def _shape(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis, address_
         keeps_volumes=(
             keeps_volumes(observed) or zone.spec.hibernated or lacks_pods(zone, diagnosis, replicas)
         ),
+        releases_volumes=releases_volumes(zone, observed, diagnosis),
     )
 
 

@@ -54,8 +54,8 @@ def is_bootstrapped(zone: OneZone, observed: ObservedZone) -> bool:
 def initial_replicas(zone: OneZone, observed: ObservedZone) -> int:
     """Pods of a StatefulSet that does not exist (any more).
 
-    One for a new zone. Otherwise as many as the zone is known to have had: fewer would be no
-    quorum, and pods of servers that are no members do no harm.
+    One for a new zone. Otherwise as many as the zone is known to have had, and none less than there
+    are: fewer would be no quorum, and pods of servers that are no members do no harm.
     """
     if not is_bootstrapped(zone, observed):
         return 1
@@ -74,6 +74,11 @@ def initial_replicas(zone: OneZone, observed: ObservedZone) -> int:
             naming.server_ordinal(zone.name, volume.name.removeprefix(prefix))
             for volume in observed.volumes
         ]
+    ordinals += [
+        naming.server_ordinal(zone.name, pod.name)
+        for pod in observed.pods
+        if not pod.is_terminating
+    ]
     return max((each for each in ordinals if each is not None), default=0) + 1
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "DeleteVolume",
     "DropCertificates",
     "DropPolicy",
+    "ExpandVolume",
     "FenceServer",
     "HandOver",
     "IssueApiCertificate",
@@ -29,6 +30,7 @@ __all__ = [
     "Nothing",
     "PromoteAuthority",
     "RecordBootstrap",
+    "RecreateStatefulSet",
     "RegisterMember",
     "RemoveMember",
     "RepairRoute",
@@ -222,6 +224,29 @@ class DeleteVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpandVolume:
+    """Let a server's claim ask for another size than its volume has."""
+
+    server: str
+    volume: str
+    volume_uid: str
+    version: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecreateStatefulSet:
+    """Delete the StatefulSet and leave its pods and volumes. The plan of objects makes it again."""
+
+    manifest: Manifest
+    """What it will be then."""
+    uid: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportTask:
     """Write a task's status: it was looked at, is started, or is over."""
 
@@ -319,6 +344,8 @@ Step = (
     | RepairRoute
     | HandOver
     | DeleteVolume
+    | ExpandVolume
+    | RecreateStatefulSet
     | ReportTask
     | DeleteTask
     | CreateBackup
@@ -403,6 +430,10 @@ def describe(step: Step) -> str:  # noqa: C901, PLR0912 - one short sentence for
             return f"Handing leadership over from {leader} to {heir}{purpose}"
         case DeleteVolume(server=server):
             return f"Deleting the volume and the pod of {server}, which is no member"
+        case ExpandVolume(server=server, before=size, after=after):
+            return f"Letting the volume of {server} grow from {size} to {after}"
+        case RecreateStatefulSet(reason=reason):
+            return f"Making the StatefulSet anew around its pods: {reason}"
         case ReportTask(task=reported, status=status):
             return f"Task {reported.name} ({reported.spec.type}): {status.message}"
         case DeleteTask(name=name):

@@ -25,6 +25,7 @@ from onezone_operator.reconcile.steps import (
     DeleteVolume,
     DropCertificates,
     DropPolicy,
+    ExpandVolume,
     FenceServer,
     HandOver,
     IssueApiCertificate,
@@ -32,6 +33,7 @@ from onezone_operator.reconcile.steps import (
     Nothing,
     PromoteAuthority,
     RecordBootstrap,
+    RecreateStatefulSet,
     RegisterMember,
     RemoveMember,
     RepairRoute,
@@ -70,6 +72,9 @@ WAITS_FOR_WINDOW: dict[type[Step], bool] = {
     RemoveMember: False,
     SetReplicas: False,
     FenceServer: False,
+    # Nothing is restarted, and a disk that is nearly full does not wait.
+    ExpandVolume: False,
+    RecreateStatefulSet: False,
     # Asked for now, by a task.
     HandOver: False,
     DeleteVolume: False,

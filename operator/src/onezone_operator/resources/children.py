@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onezone_operator.models.backups import BackupStorage
 from onezone_operator.models.observed import Manifest
@@ -40,6 +40,7 @@ class Shape:
         keeps_volumes: members have no pods for a while: their volumes stay, whatever the policy is
             for those of servers that are removed.
         backup_storages: where backups of the zone are stored, or are to be.
+        releases_volumes: the StatefulSet is about to be deleted, and no volume may go with it.
     """
 
     zone_uuid: str
@@ -52,6 +53,11 @@ class Shape:
     restore_storage: BackupStorage | None = None
     keeps_volumes: bool = False
     backup_storages: tuple[BackupStorage, ...] = ()
+    releases_volumes: bool = False
+
+    def with_new_claims(self) -> Shape:
+        """The shape of a StatefulSet that is made anew, with the claims that the spec asks for."""
+        return replace(self, live_stateful_set=None, releases_volumes=False)
 
 
 def build_children(zone: OneZone, shape: Shape) -> tuple[Manifest, ...]:
@@ -86,6 +92,7 @@ def build_sized_stateful_set(zone: OneZone, shape: Shape) -> Manifest:
         zone_uuid=shape.zone_uuid,
         live=shape.live_stateful_set,
         keeps_volumes=shape.keeps_volumes,
+        releases_volumes=shape.releases_volumes,
         restore_storage=shape.restore_storage,
     )
     # Claims are taken over as the API server spells them, which is no change of the operator's.

@@ -16,7 +16,7 @@ from onezone_operator.models.onezone import OneZone
 from onezone_operator.models.quantity import are_equal
 from onezone_operator.resources.children import Shape, build_sized_stateful_set
 
-__all__ = ["find_drift", "storage_difference", "template_difference"]
+__all__ = ["find_drift", "template_difference"]
 
 _IDENTITY = frozenset({"apiVersion", "kind"})
 
@@ -27,22 +27,6 @@ def find_drift(desired: Manifest, live: Manifest | None) -> tuple[str, ...]:
         return ("missing",)
     wanted = {key: value for key, value in desired.items() if key not in _IDENTITY}
     return tuple(_differences(wanted, live, ""))
-
-
-def storage_difference(zone: OneZone, live: Manifest) -> str | None:
-    """What the spec wants of volumes and the StatefulSet cannot be given, None if nothing."""
-    storage = zone.spec.storage
-    claim = live["spec"]["volumeClaimTemplates"][0]["spec"]
-    size = claim["resources"]["requests"]["storage"]
-    if not are_equal(size, storage.size):
-        return f"volumes have {size}, storage.size is {storage.size}"
-    name = claim.get("storageClassName")
-    if storage.storage_class_name is not None and name != storage.storage_class_name:
-        return (
-            f"volumes have storage class {name}, "
-            f"storage.storageClassName is {storage.storage_class_name}"
-        )
-    return None
 
 
 def template_difference(zone: OneZone, live: Manifest) -> str | None:
@@ -59,8 +43,14 @@ def template_difference(zone: OneZone, live: Manifest) -> str | None:
         live_stateful_set=live,
     )
     drifts = [
-        find_drift(build_sized_stateful_set(zone, replace(shape, keeps_volumes=keeps)), live)
+        find_drift(
+            build_sized_stateful_set(
+                zone, replace(shape, keeps_volumes=keeps, releases_volumes=releases)
+            ),
+            live,
+        )
         for keeps in (False, True)
+        for releases in (False, True)
     ]
     if not all(drifts):
         return None

@@ -21,6 +21,7 @@ def build_stateful_set(
     zone_uuid: str,
     live: Manifest | None = None,
     keeps_volumes: bool = False,
+    releases_volumes: bool = False,
     restore_storage: BackupStorage | None = None,
 ) -> Manifest:
     """The StatefulSet.
@@ -30,10 +31,11 @@ def build_stateful_set(
         replicas: pods, which is not ``spec.replicas``: membership goes before pods.
         zone_uuid: stamped on each volume, so that a kept volume tells whose it is.
         live: the StatefulSet as it is. Claims cannot be changed in one, so they are taken over
-            as they are; ``drift.storage_difference`` tells what this leaves undone.
+            as they are; ``reconcile.volumes`` sees to what this leaves undone.
         restore_storage: mounted in front of the servers, while one of them is to begin with a
             backup that is there.
         keeps_volumes: a pod that goes leaves its volume behind, whatever the policy says.
+        releases_volumes: the StatefulSet itself leaves them behind.
     """
     policy = zone.spec.storage.persistent_volume_claim_retention_policy
     claims = [_claim(zone, zone_uuid)]
@@ -51,7 +53,7 @@ def build_stateful_set(
             # After an outage all servers must start at once: one alone has no quorum to be ready.
             "podManagementPolicy": "Parallel",
             "persistentVolumeClaimRetentionPolicy": {
-                "whenDeleted": policy.when_deleted,
+                "whenDeleted": "Retain" if releases_volumes else policy.when_deleted,
                 "whenScaled": "Retain" if keeps_volumes else policy.when_scaled,
             },
             "revisionHistoryLimit": 5,
