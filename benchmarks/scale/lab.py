@@ -115,6 +115,34 @@ class Lab:
         operator.kill(number)
         wait_until(operator.has_ended, "ended: the operator", 30)
 
+    # Volumes
+
+    def make_storage_class(self, name: str, *, expandable: bool) -> None:
+        """A class whose volumes ``run_disks`` provides."""
+        manifest = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": name},
+            "provisioner": "example.org/simulated",
+            "allowVolumeExpansion": expandable,
+        }
+        self.api.apply(f"/apis/storage.k8s.io/v1/storageclasses/{name}", manifest)
+
+    def run_disks(self, namespace: str, *claims: str) -> None:
+        """What a storage driver does: claims (all, unless named) have what they ask for."""
+        place = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+        for each in self.api.request("GET", place)["items"]:
+            name, asked = each["metadata"]["name"], each["spec"]["resources"]["requests"]
+            status = {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": asked}
+            if (claims and name not in claims) or each["status"].get("capacity") == asked:
+                continue
+            self.api.request(
+                "PATCH",
+                f"{place}/{name}/status",
+                {"status": status},
+                content_type="application/merge-patch+json",
+            )
+
     # Zones
 
     def declare(self, namespace: str, name: str, **spec: Any) -> Any:
