@@ -10,17 +10,10 @@ from typing import Any
 import lab
 import onezones
 import timeouts
+from onezonebackups import CLAIM, STORAGE, backup, wait_until_taken
 from writer import Writer
 
 pytestmark = timeouts.limit(900)
-
-CLAIM = {
-    "apiVersion": "v1",
-    "kind": "PersistentVolumeClaim",
-    "metadata": {"name": "backups"},
-    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-}
-STORAGE = {"volume": {"claimName": "backups"}}
 
 
 def manifest(name: str, **spec: Any) -> dict[str, Any]:
@@ -28,28 +21,6 @@ def manifest(name: str, **spec: Any) -> dict[str, Any]:
     found["metadata"]["name"] = name
     found["spec"] |= spec
     return found
-
-
-def backup(namespace: str, name: str) -> dict[str, Any]:
-    return dict(lab.kubectl_json("-n", namespace, "get", "onezonebackup", name))
-
-
-def wait_until_taken(namespace: str, name: str) -> dict[str, Any]:
-    """Wait until it is over, which must be a success; its status."""
-    seen: set[str] = set()
-
-    def is_over() -> bool:
-        status = backup(namespace, name).get("status") or {}
-        message = str(status.get("message"))
-        if message not in seen:
-            seen.add(message)
-            lab.step(f"  backup {name}: {message}")
-        return any(each["status"] != "Unknown" for each in status.get("conditions") or [])
-
-    lab.wait_until(f"backup {name} is over", is_over, timeouts.BACKUP)
-    status = dict(backup(namespace, name)["status"])
-    assert status["conditions"][0]["status"] == "True", status["message"]
-    return status
 
 
 def test_a_new_zone_begins_with_a_backup_of_one_that_is_gone(namespace: str) -> None:

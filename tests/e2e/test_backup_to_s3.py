@@ -16,7 +16,7 @@ import onezones
 import pyone
 import pytest
 import timeouts
-from test_backup_and_restore import backup, wait_until_taken
+from onezonebackups import backup, wait_until_taken
 from writer import Writer
 
 pytestmark = timeouts.limit(900)

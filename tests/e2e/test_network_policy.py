@@ -14,7 +14,7 @@ import onezones
 import policing
 import pytest
 import timeouts
-from test_backup_and_restore import CLAIM, STORAGE, wait_until_taken
+from onezonebackups import CLAIM, STORAGE, wait_until_taken
 from writer import Writer
 
 pytestmark = timeouts.limit(900)
