@@ -123,7 +123,7 @@ def _component(package: Package) -> dict[str, Any]:
         "externalReferences": [
             {
                 "type": "distribution",
-                "url": f"https://pypi.org/project/{package.name}/{package.version}/",
+                "url": package.reference,
                 "hashes": [{"alg": "SHA-256", "content": each} for each in package.hashes],
             }
         ],
