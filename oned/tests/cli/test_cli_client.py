@@ -1,20 +1,30 @@
 """The client on the wire, and where credentials and endpoint come from."""
 
 import socket
+import ssl
 import threading
 import time
+import uuid
 from pathlib import Path
 from xmlrpc.client import Fault
 
 import pytest
 
-from oned.cli.client import ApiError, Client, ClientError, client_from_environment
+from oned.cli.client import (
+    LISTINGS_MAX,
+    ApiError,
+    Client,
+    ClientError,
+    client_from_environment,
+    load_authorities,
+)
 from oned.cli.credentials import (
     DEFAULT_ENDPOINT,
     CredentialsError,
     find_endpoint,
     find_session,
 )
+from oned.pki import create_authority
 
 
 @pytest.fixture
@@ -95,6 +105,37 @@ def test_timeout_from_the_environment():
     assert client.timeout_seconds == 2.5
     with pytest.raises(ClientError, match='ONE_XMLRPC_TIMEOUT="soon"'):
         client_from_environment({"ONE_XMLRPC_TIMEOUT": "soon"}, "http://a/RPC2", "a:b")
+
+
+class Restless(type(Path())):
+    """A directory in which the first names that one sees are gone before one can read them."""
+
+    renamed = 0
+
+    def iterdir(self):
+        if Restless.renamed:
+            Restless.renamed -= 1
+            written = self / f".ca.crt-{Restless.renamed}"
+            written.write_bytes(self.joinpath("ca.crt").read_bytes())
+            yield from super().iterdir()
+            written.replace(self / "ca.crt")
+        else:
+            yield from super().iterdir()
+
+
+@pytest.mark.parametrize(("renamed", "read"), [(LISTINGS_MAX - 1, True), (LISTINGS_MAX, False)])
+def test_authorities_that_are_replaced_while_they_are_read(tmp_path, monkeypatch, renamed, read):
+    authority = create_authority(tmp_path, str(uuid.uuid4()))
+    monkeypatch.setattr(Restless, "renamed", renamed)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if read:
+        load_authorities(context, Restless(tmp_path))
+        assert context.get_ca_certs(binary_form=True) == [
+            ssl.PEM_cert_to_DER_cert(authority.certificate_pem.decode())
+        ]
+    else:
+        with pytest.raises(ClientError, match="No such file or directory"):
+            load_authorities(context, Restless(tmp_path))
 
 
 def test_session_comes_from_option_then_variable_then_home(tmp_path, monkeypatch):

@@ -48,8 +48,8 @@ class Caller(threading.Thread):
         servers = self.zone.listed()
         while not self.stopping.is_set():
             endpoint = servers[(self.calls // 2 + self.number) % len(servers)]["endpoint"]
-            client = Client(endpoint, self.zone.session, 5.0, trusted(self.zone))
             try:
+                client = Client(endpoint, self.zone.session, 5.0, trusted(self.zone))
                 if self.calls % 2:
                     client.call("one.documentpool.info", -2, -1, -1, 7)
                 else:

@@ -5,10 +5,12 @@ know no other server.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import subprocess
 import time
+import urllib.request
 import xmlrpc.client
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +21,9 @@ from local_zone import LocalZone
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 ROUTE_SECONDS = 1.0
+SERVED_SECONDS = 2 * ROUTE_SECONDS
+"""For so long it answers: the route once for the leader, and once for the follower that it is."""
+
 LONGEST_CALL_SECONDS = 0.5
 
 
@@ -27,6 +32,11 @@ def call(connection: http.client.HTTPConnection, session: str, name: str) -> Non
     connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
     (answer,), _ = xmlrpc.client.loads(connection.getresponse().read())
     assert answer[0], answer[1]
+
+
+def ask_state(server: dict) -> str:
+    with urllib.request.urlopen(f"{server['admin_endpoint']}/status", timeout=1) as answer:
+        return json.load(answer)["state"]
 
 
 def start_again(zone: LocalZone) -> dict[str, subprocess.Popen[bytes]]:
@@ -61,21 +71,25 @@ def test_calls_on_old_and_new_connections_are_answered(tmp_path):
         asked = time.monotonic()
         processes[leader["name"]].terminate()
         longest, number, led = 0.0, 0, 0.0
-        while (passed := time.monotonic() - asked) < 2 * ROUTE_SECONDS:
+        while time.monotonic() - asked < SERVED_SECONDS:
             number += 1
-            fresh = http.client.HTTPConnection(where, timeout=5)
-            for connection in (kept, fresh):
-                started = time.monotonic()
-                call(connection, zone.session, f"stopping-{number}")
-                longest = max(longest, time.monotonic() - started)
-            fresh.close()
-            status = zone.status(leader)
-            assert status is not None, "it stopped too early"
-            if status["state"] == "leader":
-                led = passed
-        assert kept.sock is socket, "the connection was not kept"
+            try:
+                fresh = http.client.HTTPConnection(where, timeout=5)
+                for connection in (kept, fresh):
+                    started = time.monotonic()
+                    call(connection, zone.session, f"stopping-{number}")
+                    longest = max(longest, time.monotonic() - started)
+                fresh.close()
+                state = ask_state(leader)
+            except (OSError, http.client.HTTPException):
+                # What began in time and is refused afterwards breaks no promise.
+                assert time.monotonic() - asked >= SERVED_SECONDS, "it stopped too early"
+                break
+            assert kept.sock is socket, "the connection was not kept"
+            if state == "leader":
+                led = time.monotonic() - asked
         assert longest < LONGEST_CALL_SECONDS
-        assert ROUTE_SECONDS / 2 < led < 2 * ROUTE_SECONDS - 0.2
+        assert ROUTE_SECONDS / 2 < led < SERVED_SECONDS - 0.2
         assert zone.leader()["name"] != leader["name"]
         assert processes[leader["name"]].wait(timeout=10) == 0
         for connection in (kept, fresh):

@@ -32,6 +32,9 @@ CERTIFICATES_MAX = 1000
 
 CERTIFICATE_BYTES = 2**20
 
+LISTINGS_MAX = 5
+"""Looks at a directory whose files are changed while they are read."""
+
 MAXIMUM_ANSWER = 2**30
 """Bytes of one answer."""
 
@@ -261,14 +264,33 @@ def load_authorities(context: ssl.SSLContext, directory: Path) -> None:
         ClientError: the directory cannot be read.
     """
     try:
-        files = sorted(each for each in directory.iterdir() if each.is_file())[:CERTIFICATES_MAX]
-        texts = [each.read_bytes() for each in files if each.stat().st_size <= CERTIFICATE_BYTES]
+        texts = _read_files(directory)
     except OSError as error:
         raise ClientError(f"{directory}: {_reason(error)}") from None
     for text in texts:
         # Beside certificates there may be anything: what is none is left out.
         with contextlib.suppress(ssl.SSLError, ValueError):
             context.load_verify_locations(cadata=text.decode("ascii"))
+
+
+def _read_files(directory: Path) -> list[bytes]:
+    """What the files hold; whoever changes them meanwhile is met by looking again.
+
+    Files are replaced by renaming (ours) or by a link that changes (Kubernetes' volumes): in both
+    cases a name that was listed may be gone when it is read, and another is there for it.
+
+    Raises:
+        OSError: the directory or a file cannot be read.
+    """
+    for _ in range(LISTINGS_MAX - 1):
+        with contextlib.suppress(FileNotFoundError):
+            return _read_listed(directory)
+    return _read_listed(directory)
+
+
+def _read_listed(directory: Path) -> list[bytes]:
+    files = sorted(each for each in directory.iterdir() if each.is_file())[:CERTIFICATES_MAX]
+    return [each.read_bytes() for each in files if each.stat().st_size <= CERTIFICATE_BYTES]
 
 
 def _reason(error: OSError) -> str:
