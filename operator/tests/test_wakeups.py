@@ -95,6 +95,22 @@ async def test_gone_zone_is_forgotten_and_can_come_back():
     await wakeups.stop()
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_stop_meets_a_wakeup(turns):
+    """However far a wake-up has come in the event loop, a task that is cancelled ends."""
+    passes = Passes()
+    wakeups = queue(passes)
+    wakeups.wake("default", "zone")
+    await passes.wait_until(1)
+    await asyncio.sleep(0)
+    wakeups.wake("default", "zone")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await wakeups.stop()
+    assert passes.count <= 2
+
+
 async def test_backoff_is_bounded():
     wakeups = queue(Passes())
     assert all(0 < wakeups._backoff(failures) <= 1.0 for failures in (1, 2, 5, 1000))

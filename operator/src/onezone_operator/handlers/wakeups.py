@@ -83,8 +83,7 @@ class Wakeups:
                     # Not cut short by a wake-up: trouble tends to cause many of them.
                     await asyncio.sleep(self._backoff(failures))
                 elif outcome.retry_seconds is not None:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(signal.wait(), outcome.retry_seconds)
+                    await _wait(signal, outcome.retry_seconds)
                 elif not signal.is_set():
                     return
                 self._due_since.setdefault(key, time.monotonic())
@@ -126,3 +125,14 @@ class Wakeups:
     def _backoff(self, failures: int) -> float:
         seconds = min(_BACKOFF_FIRST * 2.0 ** min(failures - 1, 16), self._backoff_max)
         return seconds * random.uniform(0.7, 1.0)  # noqa: S311 - jitter is no secret
+
+
+async def _wait(signal: asyncio.Event, seconds: float) -> None:
+    """Until the signal, for so long at most.
+
+    Not ``asyncio.wait_for``: before Python 3.12 it returns as if nothing had happened when it is
+    cancelled in the very moment of the signal, and the task would never end.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await signal.wait()
