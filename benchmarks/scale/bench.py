@@ -30,6 +30,10 @@ PICKED_UP_SECONDS = 60.0
 MAKE_SECONDS = 1800.0
 RESTART_SECONDS = 300.0
 
+CHANGES_MAX = 32
+"""Changes that are under way at once: more connections than the API server accepts in time would be
+the benchmark's own trouble."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -192,7 +196,13 @@ async def _change(client: KubeReader, watcher: Watcher, results: Results) -> Non
     await _until_seen(watcher)
     results.picked_up, watcher.took = sorted(watcher.took), []
     await asyncio.sleep(10)
-    await asyncio.gather(*(_touch(client, watcher, *each, "all") for each in names))
+    slots = asyncio.Semaphore(CHANGES_MAX)
+
+    async def touch(namespace: str, name: str) -> None:
+        async with slots:
+            await _touch(client, watcher, namespace, name, "all")
+
+    await asyncio.gather(*(touch(*each) for each in names))
     await _until_seen(watcher)
     results.burst, watcher.took = sorted(watcher.took), []
 
