@@ -128,19 +128,22 @@ class Cluster:
             and (not key or (live["metadata"].get("labels") or {}).get(key) == value)
         ]
 
-    async def apply(
-        self, manifest: dict[str, Any], *, manager: str, force: bool = True
-    ) -> dict[str, Any]:
+    async def apply(self, manifest: dict[str, Any], *, manager: str) -> dict[str, Any]:
+        """As the API server does: a version alone keeps nobody from making what is not there."""
         assert manager
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         self._begin(f"apply {kind} {name}", writes=True)
         assert manifest["apiVersion"] == KINDS[kind].api_version
         live = self.objects.get((kind, name))
-        if live is not None and not force and not _is_within(manifest, live):
-            raise Conflict(name)
         manifest = _copy(manifest)
-        version = manifest["metadata"].pop("resourceVersion", None)
-        if version is not None and (live is None or version != live["metadata"]["resourceVersion"]):
+        conditions = {
+            key: manifest["metadata"].pop(key)
+            for key in ("uid", "resourceVersion")
+            if key in manifest["metadata"]
+        }
+        if live is None and "uid" in conditions:
+            raise Conflict(name)
+        if live is not None and not conditions.items() <= live["metadata"].items():
             raise Conflict(name)
         if kind == "StatefulSet":
             self.check_resize(manifest["spec"]["replicas"])
@@ -470,13 +473,6 @@ def _size_of(claim: dict[str, Any]) -> str:
 
 def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
-
-
-def _is_within(wanted: Any, live: Any) -> bool:
-    """Whether applying it would change no field that is there already."""
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        return all(_is_within(value, live[key]) for key, value in wanted.items() if key in live)
-    return bool(wanted == live)
 
 
 def _merge(live: dict[str, Any], change: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ from operator_operations import (
 )
 from operator_world import Wire, World
 
-from onezone_operator.errors import OperatorError
+from onezone_operator.errors import Conflict, OperatorError
 from onezone_operator.handlers import reconciler
 from onezone_operator.reconcile import certificates, plan, volumes
 from onezone_operator.reconcile.steps import (
@@ -292,6 +292,45 @@ async def test_rotation_that_does_not_wait_is_noticed(monkeypatch):
     monkeypatch.setattr(certificates, "_lagging", lambda *_: [])
     with pytest.raises(ViolationError, match="does not accept"):
         await converge(world, UNDISTURBED_PASSES_MAX)
+
+
+class Applies(Wire):
+    """Keeps every apply that was sent through it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.sent: list[dict] = []
+
+    async def apply(self, manifest: dict, *, manager: str) -> dict:
+        self.sent.append(manifest)
+        return await self.world.apply(manifest, manager=manager)
+
+
+async def test_what_made_the_zone_changes_nothing_when_the_zone_has_grown():
+    """However late: with its one pod the first StatefulSet would take two servers of three."""
+    world = pickle.loads(await prepare(next(e for e in OPERATIONS if e.name == "make a new zone")))
+    wire = Applies(world)
+    world.start_operator_on(wire)
+    world.declare(replicas=1)
+    await settle(world)
+    founding = list(wire.sent)
+    assert {"StatefulSet", "ConfigMap"} <= {each["kind"] for each in founding}
+    world.declare(replicas=3)
+    await settle(world)
+    grown = pickle.dumps(world.objects)
+    for manifest in founding:
+        with pytest.raises(Conflict):
+            await world.apply(manifest, manager="the operator before")
+    assert pickle.dumps(world.objects) == grown
+
+
+async def settle(world: World) -> None:
+    for _ in range(UNDISTURBED_PASSES_MAX):
+        await world.run_pass()
+        world.step()
+        if world.is_as_desired():
+            return
+    raise AssertionError(world.zone().status.plan)
 
 
 def _leader_first(monkeypatch):

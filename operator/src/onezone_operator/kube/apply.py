@@ -34,8 +34,12 @@ __all__ = [
     "write_task_status",
 ]
 
-
 _CONDITIONAL = frozenset({"StatefulSet", "ConfigMap"})
+"""Kinds whose content says another thing at another time."""
+
+_NEVER = "1"
+"""A version that no object has: etcd begins with it. The API server makes an object that is not
+there whatever version its manifest names, and refuses to change one of another version."""
 
 
 async def apply_objects(
@@ -43,36 +47,30 @@ async def apply_objects(
 ) -> None:
     """Apply in order: what comes later may need what comes before.
 
-    A StatefulSet is changed only if it still is what was seen: with a number of pods that arrives
-    late, from an operator that was killed, it would take the pod of a server that became a member
-    meanwhile. So is a ConfigMap: late, it would name a server that founds the zone once more. Of an
-    object that was not seen nothing is taken over: it would be someone else's.
+    A call of an operator that was killed may arrive late, when the next one has gone further. What
+    was not seen is therefore made and never changed: it would be someone else's, or one's own of a
+    later time. And a StatefulSet is changed only if it still is the one that was seen, as it was:
+    late, its number of pods would take the pod of a server that became a member meanwhile. So is a
+    ConfigMap: late, it would name a server that founds the zone once more. Everything else says
+    the same at any time.
 
     Raises:
-        FactsChanged: one of them changed meanwhile, or came to be.
+        FactsChanged: one of them changed meanwhile, came to be, or is gone.
     """
     for manifest in manifests:
-        key = (manifest["kind"], manifest["metadata"]["name"])
-        if key not in seen:
-            await _apply_new(kube, manifest, naming.FIELD_MANAGER)
-            continue
-        if manifest["kind"] not in _CONDITIONAL:
-            await kube.apply(manifest, manager=naming.FIELD_MANAGER)
-            continue
-        version = {"resourceVersion": seen[key]["metadata"]["resourceVersion"]}
-        conditional = {**manifest, "metadata": {**manifest["metadata"], **version}}
+        live = seen.get((manifest["kind"], manifest["metadata"]["name"]))
+        if live is None:
+            condition = {"resourceVersion": _NEVER}
+        elif manifest["kind"] in _CONDITIONAL:
+            condition = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
+        else:
+            condition = {}
+        conditional = {**manifest, "metadata": {**manifest["metadata"], **condition}}
         try:
             await kube.apply(conditional, manager=naming.FIELD_MANAGER)
         except Conflict as error:
-            raise FactsChanged(f"the {manifest['kind']} changed meanwhile") from error
-
-
-async def _apply_new(kube: KubeApi, manifest: Manifest, manager: str) -> None:
-    try:
-        await kube.apply(manifest, manager=manager, force=False)
-    except Conflict as error:
-        name = f"{manifest['kind']} {manifest['metadata']['name']}"
-        raise FactsChanged(f"{name} came to be meanwhile") from error
+            name = f"{manifest['kind']} {manifest['metadata']['name']}"
+            raise FactsChanged(f"{name} is not what was seen any more") from error
 
 
 async def read_secret(kube: KubeApi, zone: OneZone, name: str) -> Manifest | None:

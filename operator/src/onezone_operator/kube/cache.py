@@ -27,8 +27,8 @@ CATCH_UP_SECONDS = 5.0
 """A watch is milliseconds behind. One that is so late is broken, and the pass ends."""
 
 ABSENT_SECONDS = 10.0
-"""An object that was not there is not asked for again so soon. What is written meanwhile takes no
-field from anybody else (``force``), so that one that came to be is noticed and left alone."""
+"""An object that was not there is not asked for again so soon. It can be made meanwhile, not
+changed, so that one that came to be is noticed and left alone."""
 
 REMEMBERED_MAX = 10_000
 """Writes to be heard of and absent objects that are remembered, before they are looked through."""
@@ -97,13 +97,13 @@ class CachedKube:
             return self._store.in_namespace(kind, namespace)
         return self._store.of_zone(kind, namespace, zone)
 
-    async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
         """See ``KubeApi``."""
         metadata = manifest["metadata"]
         key = (manifest["kind"], metadata["namespace"], metadata["name"])
         self._may_write()
         self._absent.pop(key, None)
-        written = await self._api.apply(manifest, manager=manager, force=force)
+        written = await self._api.apply(manifest, manager=manager)
         self._await_version(key, written)
         return written
 

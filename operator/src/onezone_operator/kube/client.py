@@ -185,14 +185,14 @@ class KubeClient:
                 self._note_call("WATCH", _resource(path), status, time.monotonic() - started)
             raise Unavailable(f"watch {path}: {type(error).__name__} {error}".rstrip()) from error
 
-    async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
         """See ``KubeApi``."""
         metadata = manifest["metadata"]
         return await self._call(
             "PATCH",
             KINDS[manifest["kind"]].path(metadata["namespace"], metadata["name"]),
             body=manifest,
-            query=[("fieldManager", manager), ("force", str(force).lower())],
+            query=[("fieldManager", manager), ("force", "true")],
             content_type=_APPLY_PATCH,
         )
 

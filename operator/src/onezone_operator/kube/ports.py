@@ -62,9 +62,11 @@ class KubeApi(Protocol):
         """Objects with these labels; an empty selector is all of the namespace."""
         ...
 
-    async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
-        """Server-side apply; fields that others own are taken over, without ``force`` they are a
-        ``Conflict``.
+    async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """Server-side apply; fields that others own are taken over.
+
+        With a uid or a version in its metadata it is a ``Conflict`` unless the object has them.
+        But what is not there is made, whatever the version; not with a uid.
         """
         ...
 
