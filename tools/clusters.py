@@ -233,19 +233,6 @@ def policies(cluster: Cluster, *, wanted: bool) -> None:
     commands.run(images.KINDLAB, "policies" if wanted else "no-policies", quiet=True)
 
 
-def cert_manager(cluster: Cluster) -> None:
-    """Make cert-manager's kinds known to a cluster of ours that was made from packages, and compile
-    the controllers.
-    """
-    if cluster.kubeconfig != str(LAB_KUBECONFIG):
-        commands.fail(
-            "cert-manager's controllers are compiled for clusters that were made from packages",
-            next_command="see docs/how-to/tls.md",
-        )
-    commands.say("compiling cert-manager's controllers (the first time takes about 6 minutes)")
-    commands.run(images.KINDLAB, "cert-manager", quiet=True)
-
-
 def down(example: Path) -> None:
     """Take away what `up` made: a cluster of ours whole, else the example zone and the operator."""
     cluster = find()

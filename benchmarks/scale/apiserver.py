@@ -7,12 +7,10 @@ admission, roles, audit. The binary is the one that the test cluster's nodes are
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import http.client
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -22,10 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.goprograms import NotBuilt, alone, go
 from benchmarks.processes import BenchmarkError, Child, free_ports, wait_until
 from benchmarks.scale.identities import Identities
 
-__all__ = ["ADMIN", "ApiServer", "binary", "missing"]
+__all__ = ["ADMIN", "ApiServer", "binary", "compiled", "missing"]
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDLAB = ROOT / "tests" / "e2e" / "kindlab" / "kindlab"
@@ -51,41 +50,45 @@ AUDIT_POLICY = {
 
 def missing() -> str:
     """Why there can be no API server here; empty when there can."""
-    if BINARY.exists() or _go() is not None:
+    if BINARY.exists() or go() is not None:
         return ""
     return f"no {BINARY}, and no Go to make it: {KINDLAB.relative_to(ROOT)} --help"
-
-
-def _go() -> str | None:
-    return shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
 
 
 def binary() -> Path:
     """The binary of all of Kubernetes, compiled where it is not there yet: minutes, once.
 
     Raises:
-        BenchmarkError: it cannot be made.
+        NotBuilt: it cannot be made.
     """
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / "kube.lock").open("w") as lock:
-        # Test processes side by side need it at the same time.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not BINARY.exists():
-            go = _go()
-            if go is None:
-                raise BenchmarkError(missing())
-            path = f"{os.environ.get('PATH', '')}:{Path(go).parent}"
-            done = subprocess.run(
-                [KINDLAB, "kube"],
-                env=os.environ | {"PATH": path},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=BUILD_SECONDS,
-            )
-            if done.returncode:
-                raise BenchmarkError(f"Kubernetes was not compiled: {done.stderr[-2000:]}")
-    return BINARY
+    return compiled("kube")
+
+
+def compiled(name: str) -> Path:
+    """A program of the test cluster's, made by the cluster's own tool if it is not there yet.
+
+    Raises:
+        NotBuilt: it cannot be made.
+    """
+    path = HOME / "bin" / name
+    with alone(HOME / f"{name}.lock"):
+        if path.exists():
+            return path
+        compiler = go()
+        if compiler is None:
+            raise NotBuilt(f"no {path}, and no Go to make it: {KINDLAB.relative_to(ROOT)} --help")
+        search = f"{os.environ.get('PATH', '')}:{Path(compiler).parent}"
+        done = subprocess.run(
+            [KINDLAB, name],
+            env=os.environ | {"PATH": search},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BUILD_SECONDS,
+        )
+        if done.returncode:
+            raise NotBuilt(f"{name} was not compiled: {done.stderr[-2000:]}")
+    return path
 
 
 class ApiServer:

@@ -18,6 +18,7 @@ from benchmarks.scale.lab import Lab
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "certmanager"))
 
 import rendering  # noqa: E402 - beside this file, which is no package
 

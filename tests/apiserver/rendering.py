@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -12,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.goprograms import NotBuilt
 from benchmarks.scale import apiserver
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "onezone-operator"
 BUILT = apiserver.HOME / "bin" / "helm"
-BUILD_SECONDS = 900
 RENDER_SECONDS = 50
 
 
@@ -26,32 +25,12 @@ def helm() -> str:
     found = shutil.which("helm")
     if found is not None:
         return found
-    apiserver.HOME.mkdir(parents=True, exist_ok=True)
-    with (apiserver.HOME / "helm.lock").open("w") as lock:
-        # Test processes side by side need it at the same time.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not BUILT.exists():
-            _build()
-    return str(BUILT)
-
-
-def _build() -> None:
-    path = f"{os.environ.get('PATH', '')}:/usr/local/go/bin"
-    if shutil.which("go", path=path) is None:
-        reason = "NO HELM: neither is there one, nor Go to compile it with"
+    try:
+        return str(apiserver.compiled("helm"))
+    except NotBuilt as error:
         if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    done = subprocess.run(
-        [apiserver.KINDLAB, "helm"],
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=BUILD_SECONDS,
-    )
-    if done.returncode:
-        pytest.fail(f"Helm was not compiled: {done.stderr[-2000:]}")
+            pytest.fail(str(error))
+        pytest.skip(f"NO HELM: {error}")
 
 
 def render(release: str, namespace: str, *settings: str) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import clusters
 import lab
@@ -25,10 +26,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from https import CALLS_MIN, STAGE, Client, all_use, condition, fingerprint, secret, state
 
+sys.path.append(str(lab.ROOT / "tests" / "certmanager"))
+
+import controllers
+
 ISSUER = "internal"
 MISSING = "ApiCertificateMissing"
-CERT_MANAGER_READY = 900
-"""Compiled the first time."""
 
 pytestmark = timeouts.limit(timeouts.ZONE_READY + 4 * STAGE)
 
@@ -89,22 +92,16 @@ def write_issuer_secret(namespace: str, issuing: Pair, root: Pair) -> None:
 
 @pytest.fixture(scope="module")
 def cert_manager(cluster: clusters.Cluster, tmp_path_factory) -> Iterator[None]:
-    """cert-manager's controllers, at work on the cluster."""
+    """cert-manager's kinds and controllers, at work on the cluster."""
     if cluster.kubeconfig != str(clusters.LAB_KUBECONFIG):
         pytest.skip("cert-manager's controllers are run on clusters that were made from packages")
-    lab.run(lab.ROOT / "tools" / "cluster", "cert-manager", seconds=CERT_MANAGER_READY)
+    lab.step("compiling cert-manager's controllers (the first time takes about 6 minutes)")
+    controllers.binary()
+    for path in controllers.crds():
+        lab.kubectl("apply", "--server-side", "-f", str(path))
     log = tmp_path_factory.mktemp("cert-manager") / "log"
-    program = clusters.LAB_BIN / "cert-manager"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [program, "--kubeconfig", cluster.kubeconfig], stdout=output, stderr=output
-        )
-        try:
-            yield
-            assert process.poll() is None, log.read_text()[-2000:]
-        finally:
-            process.terminate()
-            process.wait(timeouts.CALL)
+    with controllers.running(Path(cluster.kubeconfig), log):
+        yield
 
 
 @pytest.fixture

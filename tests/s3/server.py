@@ -1,18 +1,11 @@
-"""A real S3 server for tests: versitygw, built from its pinned module, on a directory.
-
-Used by tests of `onedb` on this machine, and, as a binary (`binary()`), wherever else an S3 server
-is wanted: it is one static file. `python tests/s3/server.py` prints where it is.
-"""
+"""A real S3 server for tests: versitygw, built from its pinned module, on a directory."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import http.client
 import os
 import secrets
-import shutil
 import socket
 import ssl
 import subprocess
@@ -21,59 +14,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = Path(__file__).parent
-CACHE = Path(os.environ.get("ONEZONE_CACHE", Path.home() / ".cache" / "onezone")) / "s3"
-PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
-BUILD_SECONDS = 900
+from benchmarks.goprograms import GoProgram, NotBuilt
+
+__all__ = ["REGION", "NotBuilt", "S3Server", "binary", "running"]
+
+PROGRAM = GoProgram(
+    "versitygw", Path(__file__).resolve().parent, "github.com/versity/versitygw/cmd/versitygw"
+)
 START_SECONDS = 30
 STOP_SECONDS = 10
 REGION = "eu-test-1"
 
 
-class NotBuilt(Exception):
-    """The server cannot be had on this machine."""
-
-
 def binary() -> Path:
-    """The server; built once for each state of go.mod and go.sum.
+    """The server's program.
 
     Raises:
-        NotBuilt: there is no Go, or its modules cannot be had.
+        NotBuilt: see `GoProgram`.
     """
-    pinned = b"".join((SOURCE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    path = CACHE / f"versitygw-{hashlib.sha256(pinned).hexdigest()[:16]}"
-    if path.exists():
-        return path
-    if shutil.which("go") is None:
-        raise NotBuilt(
-            "there is no Go compiler to build the S3 server with: 1.25 or later is needed"
-        )
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes, one build
-        if not path.exists():
-            _build(path)
-    return path
-
-
-def _build(path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(temporary), PACKAGE]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=SOURCE,
-            env={**os.environ, "CGO_ENABLED": "0"},
-            capture_output=True,
-            text=True,
-            timeout=BUILD_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotBuilt(f"the S3 server was not built in {BUILD_SECONDS} seconds") from None
-    if done.returncode:
-        raise NotBuilt(f"the S3 server cannot be built: {done.stderr.strip()[-500:]}")
-    temporary.replace(path)
+    return PROGRAM.binary()
 
 
 @dataclass(frozen=True)
@@ -195,7 +154,3 @@ def _free_port(address: str) -> int:
     with socket.socket() as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
-
-
-if __name__ == "__main__":
-    print(binary())
