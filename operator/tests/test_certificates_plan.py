@@ -34,6 +34,7 @@ ISSUER = build_zone(tls={"enabled": True, "issuerRef": {"name": "internal"}})
 HTTP = build_zone()
 ISSUED = ObservedApiCertificate(
     fingerprint="api",
+    not_before=NOW - timedelta(days=80),
     not_after=NOW + timedelta(days=100),
     names=frozenset(api_hosts(OWN)),
     trusted=("fingerprint",),
@@ -289,3 +290,12 @@ def test_refused_files_and_ends_are_told():
     told = condition(SECRET, observe(SECRET, api_certificate=ends))
     assert (told.status, told.reason) == ("False", "CertificateEndsSoon")
     assert "The API's certificate ends on 2026-03-07" in told.message
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"), [(7, "AllValid"), (2.1, "AllValid"), (1.9, "CertificateEndsSoon")]
+)
+def test_certificate_that_lives_for_a_day_is_judged_by_its_life(left, reason):
+    end = NOW + timedelta(hours=left)
+    found = replace(ISSUED, not_before=end - timedelta(hours=24), not_after=end)
+    assert condition(SECRET, observe(SECRET, api_certificate=found)).reason == reason

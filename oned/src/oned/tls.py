@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from cryptography import x509
 
 from oned import pki
 from oned.errors import PeerError
@@ -24,6 +25,8 @@ __all__ = ["Certificates", "Material", "load_api", "load_peer"]
 
 RELOAD_SECONDS = 2.0
 """How late a new certificate is noticed. Looking costs a few calls of stat."""
+
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 _log = structlog.get_logger()
 
@@ -36,6 +39,7 @@ class Material:
         server: for the listening end.
         client: for the connecting end.
         fingerprint: SHA-256 of the certificate.
+        not_before: when its life begins.
         not_after: its end.
         authorities: SHA-256 of each authority that is trusted; empty for those of the system.
     """
@@ -43,6 +47,7 @@ class Material:
     server: ssl.SSLContext
     client: ssl.SSLContext
     fingerprint: str
+    not_before: datetime
     not_after: datetime
     authorities: tuple[str, ...]
 
@@ -100,7 +105,8 @@ class Certificates:
         """What ``/status`` tells of it: nothing secret."""
         return {
             "fingerprint": self._material.fingerprint,
-            "not_after": self._material.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "not_before": self._material.not_before.strftime(_MOMENT),
+            "not_after": self._material.not_after.strftime(_MOMENT),
             "authorities": list(self._material.authorities),
             "refused": bool(self._refused),
         }
@@ -183,9 +189,7 @@ def load_peer(directory: Path, name: str, zone_uuid: str | None = None) -> Mater
     # A resumed session skips the look at the certificate: none is offered.
     server.num_tickets = 0
     authorities = tuple(map(pki.fingerprint, pki.read_authorities(authority_path)))
-    return Material(
-        server, client, pki.fingerprint(certificate), certificate.not_valid_after_utc, authorities
-    )
+    return _material(server, client, certificate, authorities)
 
 
 def load_api(certificate_path: Path, key_path: Path, authority_path: Path | None) -> Material:
@@ -213,8 +217,22 @@ def load_api(certificate_path: Path, key_path: Path, authority_path: Path | None
         client.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         authorities = tuple(map(pki.fingerprint, pki.read_authorities(authority_path)))
+    return _material(server, client, certificate, authorities)
+
+
+def _material(
+    server: ssl.SSLContext,
+    client: ssl.SSLContext,
+    certificate: x509.Certificate,
+    authorities: tuple[str, ...],
+) -> Material:
     return Material(
-        server, client, pki.fingerprint(certificate), certificate.not_valid_after_utc, authorities
+        server=server,
+        client=client,
+        fingerprint=pki.fingerprint(certificate),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        authorities=authorities,
     )
 
 

@@ -42,6 +42,7 @@ def status(**changes):
         "certificates": {
             "peer": {
                 "fingerprint": "f",
+                "not_before": "2026-01-01T00:00:00Z",
                 "not_after": "2027-01-01T00:00:00Z",
                 "authorities": ["a"],
                 "refused": False,

@@ -93,12 +93,19 @@ class Metrics:
             "Everything acknowledged so long ago or before is in this server's tables;"
             " 0 on a leader that needs to ask nobody, +Inf while no bound is known.",
         )
-        self._certificate_ends = self._gauge(
-            "oned_certificate_not_after_seconds",
-            "When the certificate in use ends, as a Unix time: of the API's port, if it speaks"
-            " https, and of the peers'.",
-            "which",
-        )
+        self._certificate_life = {
+            "not_before": self._gauge(
+                "oned_certificate_not_before_seconds",
+                "When the life of the certificate in use began, as a Unix time.",
+                "which",
+            ),
+            "not_after": self._gauge(
+                "oned_certificate_not_after_seconds",
+                "When the certificate in use ends, as a Unix time: of the API's port, if it speaks"
+                " https, and of the peers'.",
+                "which",
+            ),
+        }
         self._certificate_refused = self._gauge(
             "oned_certificate_refused",
             "1 while the files hold a certificate that cannot be used; the one before is in use.",
@@ -238,8 +245,8 @@ class Metrics:
         self._settled.set(bool(status["configuration_committed"]))
         self._observe_snapshots(status["snapshots"])
         for which, certificate in status["certificates"].items():
-            end = datetime.fromisoformat(certificate["not_after"])
-            self._certificate_ends.labels(which).set(end.timestamp())
+            for moment, gauge in self._certificate_life.items():
+                gauge.labels(which).set(datetime.fromisoformat(certificate[moment]).timestamp())
             self._certificate_refused.labels(which).set(certificate["refused"])
         staleness = status["staleness_seconds"]
         self._staleness.set(float("inf") if staleness is None else staleness)

@@ -80,6 +80,7 @@ def parse_api_certificate(
         return ObservedApiCertificate(problem=f"key and certificate in Secret {name} do not fit")
     return ObservedApiCertificate(
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         names=_names(certificate),
         trusted=trusted,

@@ -183,6 +183,7 @@ class ObservedApiCertificate:
     problem: str = ""
     """Why it cannot be used; the rest is empty then."""
     fingerprint: str = ""
+    not_before: datetime | None = None
     not_after: datetime | None = None
     names: frozenset[str] = frozenset()
     """DNS names and addresses."""

@@ -53,6 +53,10 @@ AUTHORITY_RENEW_BEFORE = timedelta(days=1200)
 ENDS_SOON = timedelta(days=7)
 """What is not renewed by then needs somebody to look at it."""
 
+ENDS_SOON_PART = 12
+"""The same for a certificate of somebody else's that lives for days only: when a twelfth of its
+life is left. It is renewed at a third, as a rule."""
+
 _API, _PEER = "api", "peer"
 
 _CERT_MANAGER_MISSING = (
@@ -176,13 +180,16 @@ def certificate_trouble(observed: ObservedZone, now: datetime) -> tuple[str, str
     if refused:
         text = "Files that cannot be used are refused, the certificate before stays in use"
         return "CertificateRefused", f"{text}: {', '.join(refused)}"
-    ends = {"the API's certificate": found.not_after if found is not None else None}
-    ends |= {f"the certificate of {name}": end for name, end in observed.certificates.items()}
-    if observed.authority is not None:
+    ends = {f"the certificate of {name}": end for name, end in observed.certificates.items()}
+    if observed.authority is not None and observed.authority.not_after is not None:
         ends["the authority"] = observed.authority.not_after
-    soon = sorted((end, what) for what, end in ends.items() if end and end - ENDS_SOON <= now)
+    soon = [(end, what) for what, end in ends.items() if end - ENDS_SOON <= now]
+    if found is not None and found.not_after is not None and found.not_before is not None:
+        life = found.not_after - found.not_before
+        if found.not_after - min(ENDS_SOON, life / ENDS_SOON_PART) <= now:
+            soon.append((found.not_after, "the API's certificate"))
     if soon:
-        end, what = soon[0]
+        end, what = min(soon)
         return "CertificateEndsSoon", f"{what[0].upper()}{what[1:]} ends on {_day(end)}"
     return None
 
