@@ -4,6 +4,7 @@ controller that takes pods up again which belong to nobody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,6 +124,7 @@ def test_a_refusal_is_told_in_the_api_servers_words(lab: Lab):
         30,
     )
     message = condition(lab, "refuses", "VolumesInSync")["message"]
+    assert re.match(r'persistentvolumeclaims "data-zone-\d" is forbidden: ', message)
     assert "the storageclass that provisions the pvc must support resize" in message
     assert "OneZoneTask ReplaceServer" in message
     wait_until(lambda: template_size(lab, "refuses") == "20Gi", "new: the template", 30)

@@ -25,7 +25,15 @@ class OperatorError(Exception):
 
 
 class KubeError(OperatorError):
-    """The API server refused a call or did not answer it."""
+    """The API server refused a call or did not answer it.
+
+    Attributes:
+        said: the API server's own words, which name the object; the whole text when it said none.
+    """
+
+    def __init__(self, text: str, said: str = "") -> None:
+        super().__init__(text)
+        self.said = said or text
 
 
 class NotFound(KubeError):

@@ -280,7 +280,7 @@ class KubeClient:
             if kind is NotFound and answer.get("kind") != "Status":
                 # Nobody serves the path: an object that is missing is told of by a Status.
                 kind = KindUnknown
-            raise kind(f"{verb} {path}: {text}")
+            raise kind(f"{verb} {path}: {text}", str(text))
         return answer
 
 

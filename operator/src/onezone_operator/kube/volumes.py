@@ -41,7 +41,7 @@ async def expand_volume(
     except (Conflict, NotFound) as error:
         raise FactsChanged(f"the claim {name} changed meanwhile") from error
     except (Forbidden, Invalid) as error:
-        raise VolumeRefused(str(error)) from error
+        raise VolumeRefused(error.said) from error
 
 
 async def delete_stateful_set(kube: KubeApi, zone: OneZone, *, uid: str, version: str) -> None:
