@@ -65,8 +65,8 @@ def doors(zone: onezones.Zone, visitor: policing.Visitor) -> list[str]:
     """API, peer and admin port, as a visitor finds them at every server."""
     hosts = addresses(zone)
     found = [visitor.tries([(host, port) for host in hosts]) for port in (API, PEER, ADMIN)]
-    assert all(len(set(each)) == 1 for each in found), found
-    return [each[0] for each in found]
+    # Each node learns of a policy for itself: meanwhile servers may differ.
+    return [each[0] if len(set(each)) == 1 else "differs" for each in found]
 
 
 def wait_until_doors(zone: onezones.Zone, visitor: policing.Visitor, wanted: list[str]) -> None:
@@ -85,6 +85,11 @@ def declare(zone: onezones.Zone, **policy: Any) -> None:
 def policies(zone: onezones.Zone) -> list[str]:
     found = lab.kubectl_json("-n", zone.namespace, "get", "networkpolicies")["items"]
     return sorted(each["metadata"]["name"] for each in found)
+
+
+def wait_until_there_are(zone: onezones.Zone, wanted: list[str]) -> None:
+    """A zone is Ready with or without its policies: that they are written is awaited here."""
+    lab.wait_until(f"policies {wanted}", lambda: policies(zone) == wanted, timeouts.POLICY)
 
 
 def ways_out(zone: onezones.Zone, visitor: policing.Visitor) -> dict[str, str]:
@@ -133,7 +138,7 @@ def test_a_zone_lives_behind_its_policies_and_strangers_are_cut_off(
     with Writer(zone) as writer:
         lab.step("policies that let every client in")
         declare(zone, enabled=True)
-        assert policies(zone) == [zone.name, f"{zone.name}-backup"]
+        wait_until_there_are(zone, [zone.name, f"{zone.name}-backup"])
         wait_until_doors(zone, stranger, [OPEN, CUT_OFF, CUT_OFF])
         assert ways_out(zone, stranger) == {"visitor": CUT_OFF, "API server": OPEN}
         fail_over(zone, writer)
@@ -161,7 +166,7 @@ def test_a_zone_lives_behind_its_policies_and_strangers_are_cut_off(
 
         lab.step("no policies")
         declare(zone, enabled=False, clientsFrom=None, metricsFrom=None)
-        assert policies(zone) == []
+        wait_until_there_are(zone, [])
         wait_until_doors(zone, stranger, [OPEN, OPEN, OPEN])
         writer.wait_for_writes(20, timeouts.FAILOVER)
     assert writer.longest_gap < timeouts.FAILOVER
