@@ -112,7 +112,13 @@ async def look_after(
     own = memo.settings
     store = Store(WATCHED, own.namespaces, memo.wake)
     async with Informers(client, store) as informers:
-        kube = CachedKube(client, store, is_fresh=informers.is_fresh, may_write=leadership.check)
+        kube = CachedKube(
+            client,
+            store,
+            is_fresh=informers.is_fresh,
+            doubt=informers.doubt,
+            may_write=leadership.check,
+        )
         wakeups = Wakeups(
             Reconciler(kube, zone_api, own).run_pass,
             concurrent_passes=own.concurrent_passes,

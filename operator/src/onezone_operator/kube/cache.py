@@ -43,6 +43,7 @@ class CachedKube:
         api: the API server.
         store: what was heard of it.
         is_fresh: whether the store can be believed at all.
+        doubt: called when the store has not heard of what was written.
         may_write: raises when this process may not write (any more).
         clock: seconds that only grow.
     """
@@ -53,12 +54,14 @@ class CachedKube:
         store: Store,
         *,
         is_fresh: Callable[[], bool] = lambda: True,
+        doubt: Callable[[], None] = lambda: None,
         may_write: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._store = store
         self._is_fresh = is_fresh
+        self._doubt = doubt
         self._may_write = may_write
         self._clock = clock
         self._awaited: dict[Key, Callable[[], bool]] = {}
@@ -173,6 +176,7 @@ class CachedKube:
             return
         kind, namespace, name = key
         if not await self._store.wait_until(kind, namespace, condition, CATCH_UP_SECONDS):
+            self._doubt()
             raise Unavailable(
                 f"the watch of {kind} is behind: {name} was written, and not heard of"
             )

@@ -6,7 +6,9 @@ come back exactly as the server sent it for drift to be seen.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -50,6 +52,10 @@ _LIST_LIMIT = 500
 _OK, _GONE = 200, 410
 _WATCH_GRACE_SECONDS = 10.0
 """A watch that stays silent so long after its end has lost its connection."""
+_BOOKMARK_SECONDS = 90.0
+"""…and so has one that heard nothing for longer: a bookmark comes every minute."""
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Half a minute after a peer that went without a word the kernel ends the connection."""
 _EVENT_MAX = 4 * 1024 * 1024
 """Bytes: etcd keeps no larger object than 1.5 MiB."""
 
@@ -169,15 +175,19 @@ class KubeClient:
             header_params={"Accept": "application/json"},
             auth_settings=["BearerToken"],
         )
-        timeout = aiohttp.ClientTimeout(connect=3.0, sock_read=seconds + _WATCH_GRACE_SECONDS)
+        silence = min(seconds, _BOOKMARK_SECONDS) + _WATCH_GRACE_SECONDS
+        timeout = aiohttp.ClientTimeout(connect=3.0, sock_read=silence)
         started, status = time.monotonic(), "unavailable"
         try:
-            response = await client.call_api(*request, _request_timeout=timeout)
+            # It answers at once, unless it is asked over a connection that is dead.
+            async with asyncio.timeout(self._timeout.total):
+                response = await client.call_api(*request, _request_timeout=timeout)
             status = str(response.status)
             self._note_call("WATCH", _resource(path), status, time.monotonic() - started)
             if response.status != _OK:
                 text = (await response.read())[:300].decode(errors="replace")  # type: ignore[no-untyped-call]
                 raise _ERRORS.get(response.status, Unavailable)(f"watch {path}: {text}")
+            _keep_alive(response.response)
             async for line in _lines(response.response.content):
                 yield _event(line, path)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -282,6 +292,18 @@ class KubeClient:
                 kind = KindUnknown
             raise kind(f"{verb} {path}: {text}", str(text))
         return answer
+
+
+def _keep_alive(response: aiohttp.ClientResponse) -> None:
+    """Have the kernel ask now and then whether the other end is there."""
+    transport = response.connection.transport if response.connection is not None else None
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if connection is None:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEP_ALIVE.items():
+        if hasattr(socket, option):  # not every system lets one say how often
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

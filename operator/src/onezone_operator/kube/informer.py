@@ -55,6 +55,9 @@ found out a little later."""
 SILENCE_SECONDS = 120.0
 """A watch sends a bookmark a minute. One that was silent for longer is not believed."""
 
+DOUBT_SECONDS = 10.0
+"""Watches are doubted at most so often: an API server that is slow is not made slower."""
+
 ABSENT_KIND_SECONDS = 30.0
 """A kind that is not installed is asked for again after this."""
 
@@ -79,13 +82,12 @@ class Informers:
         self._store = store
         self._clock = clock
         self._heard: dict[Place, float] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Place, asyncio.Task[None]] = {}
+        self._doubted = -DOUBT_SECONDS
 
     async def __aenter__(self) -> Self:
-        self._tasks = [
-            asyncio.create_task(self._follow(place), name=f"watch {place[0]}")
-            for place in self._store.places()
-        ]
+        for place in self._store.places():
+            self._start(place)
         return self
 
     async def __aexit__(
@@ -94,17 +96,40 @@ class Informers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def is_fresh(self) -> bool:
         """Whether every kind was heard of lately."""
         oldest = self._clock() - SILENCE_SECONDS
         return all(self._heard.get(place, oldest) > oldest for place in self._store.places())
 
-    async def _follow(self, place: Place) -> None:
-        failures, version = 0, ""
+    def doubt(self) -> None:
+        """Begin every watch anew, where it was: what was written has not been heard of.
+
+        A connection whose other end went without a word, as when a node's network is away for a
+        moment, looks like one on which nothing happens.
+        """
+        if self._clock() - self._doubted < DOUBT_SECONDS:
+            return
+        self._doubted = self._clock()
+        log.warning("watches are begun anew: something that was written was not heard of")
+        for place in self._store.places():
+            self._start(place)
+
+    def _start(self, place: Place) -> None:
+        before = self._tasks.get(place)
+        if before is not None:
+            before.cancel()
+        self._tasks[place] = asyncio.create_task(
+            self._follow(place, before), name=f"watch {place[0]}"
+        )
+
+    async def _follow(self, place: Place, before: asyncio.Task[None] | None = None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        failures, version = 0, self._store.heard(place)
         while True:
             try:
                 if not version:

@@ -125,6 +125,11 @@ class Store:
         """How far this kind is known."""
         return self._known[self._place(kind, namespace)].version
 
+    def heard(self, place: Place) -> str:
+        """The version to go on from, empty before the first list."""
+        version = self._known[place].version
+        return str(version) if version > 0 else ""
+
     async def wait_until(
         self, kind: str, namespace: str, condition: Callable[[], bool], seconds: float
     ) -> bool:
