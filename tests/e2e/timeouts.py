@@ -68,6 +68,9 @@ ROUTE = 60
 API_BACK = 2
 """The same after the API server was away."""
 
+SPEC_HEARD = 60
+"""A spec that changed right after the operator's connections died is in the status."""
+
 CONFIRMED = 4
 """The leader has seen its route so recently; it looks every two seconds."""
 
