@@ -67,6 +67,16 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) 
         time.sleep(POLL_SECONDS)
 
 
+def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Ask a process to end; kill it if it takes longer than so many seconds."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class Child:
     """One process with a log file, which can be started again."""
 

@@ -24,16 +24,11 @@ def namespace(lab: Lab) -> str:
     return NAMESPACE
 
 
-def over(login: Path, port: int) -> Path:
+def over(login: Path, url: str, port: int) -> Path:
     """The same login, over another port."""
-    text = login.read_text()
     path = login.with_name(f"muted-{port}")
-    path.write_text(text.replace(f":{urlsplit(server_of(text)).port}", f":{port}"))
+    path.write_text(login.read_text().replace(url, f"https://127.0.0.1:{port}"))
     return path
-
-
-def server_of(kubeconfig: str) -> str:
-    return next(word.strip('",') for word in kubeconfig.split() if "https://" in word)
 
 
 def labelled(value: str) -> dict[str, Any]:
@@ -54,7 +49,7 @@ async def test_watches_that_heard_nothing_are_begun_anew(lab: Lab, namespace: st
     async with (
         Muted(port).serve() as way,
         KubeReader(request_seconds=5, kubeconfig=login) as direct,
-        KubeReader(request_seconds=5, kubeconfig=over(login, way.port)) as watching,
+        KubeReader(request_seconds=5, kubeconfig=over(login, lab.api.url, way.port)) as watching,
         Informers(watching, store) as informers,
     ):
         await store.wait_until_listed()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.goprograms import GoProgram, NotBuilt
+from benchmarks.processes import stop
 
 __all__ = ["NotBuilt", "binary", "crds", "running"]
 
@@ -46,9 +47,4 @@ def running(kubeconfig: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
         assert process.poll() is None, f"cert-manager ended: {log.read_text()[-2000:]}"
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, STOP_SECONDS)

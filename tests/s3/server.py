@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.goprograms import GoProgram, NotBuilt
+from benchmarks.processes import stop
 
 __all__ = ["REGION", "NotBuilt", "S3Server", "binary", "running"]
 
@@ -119,12 +120,7 @@ def running(
         _wait(process, address, port, scheme, directory / "s3.log")
         yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, STOP_SECONDS)
 
 
 def _wait(
