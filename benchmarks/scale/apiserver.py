@@ -33,7 +33,7 @@ BINARY = HOME / "bin" / "kube"
 BUILD_SECONDS = 1200
 READY_SECONDS = 90
 STOP_SECONDS = 10
-_OK, _ERRORS = 200, 400
+_OK, _ERRORS, _NOT_FOUND = 200, 400, 404
 ADMIN = "admin"
 """A user who may do anything."""
 
@@ -269,18 +269,23 @@ class ApiServer:
         body: Any = None,
         *,
         content_type: str = "application/json",
-        accepted: tuple[int, ...] = (),
     ) -> Any:
         """What the API server answers, decoded.
 
         Raises:
-            BenchmarkError: with a status that is an error and not among ``accepted``.
+            BenchmarkError: with a status that is an error.
         """
         data = None if body is None else json.dumps(body).encode()
-        status, text = self._ask(verb, path, data, content_type)
-        if status >= _ERRORS and status not in accepted:
-            raise BenchmarkError(f"{verb} {path}: {status} {text[:1000].decode(errors='replace')}")
-        return json.loads(text or b"{}")
+        return _decoded(verb, path, *self._ask(verb, path, data, content_type))
+
+    def find(self, path: str) -> Any:
+        """An object, or None where there is none.
+
+        Raises:
+            BenchmarkError: with any other error.
+        """
+        status, text = self._ask("GET", path)
+        return None if status == _NOT_FOUND else _decoded("GET", path, status, text)
 
     def apply(self, path: str, manifest: Any, *, dry_run: bool = False) -> Any:
         """Server-side apply at this path."""
@@ -353,3 +358,9 @@ class ApiServer:
         context.load_cert_chain(certificate, key)
         host = self.url.removeprefix("https://")
         return http.client.HTTPSConnection(host, timeout=30, context=context)
+
+
+def _decoded(verb: str, path: str, status: int, text: bytes) -> Any:
+    if status >= _ERRORS:
+        raise BenchmarkError(f"{verb} {path}: {status} {text[:1000].decode(errors='replace')}")
+    return json.loads(text or b"{}")

@@ -55,7 +55,7 @@ def is_up(operator: Operator) -> bool:
 
 
 def holder(lab: Lab) -> str:
-    lease = lab.api.request("GET", LEASE, accepted=(404,))
+    lease = lab.api.find(LEASE) or {}
     return str(lease.get("spec", {}).get("holderIdentity") or "")
 
 

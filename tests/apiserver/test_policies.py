@@ -79,7 +79,7 @@ def test_what_is_changed_or_deleted_is_put_back(lab: Lab, zone: str, name: str):
     wait_until(lambda: lab.api.request("GET", path)["spec"] == before, "put back", REPAIR_SECONDS)
     lab.api.request("DELETE", path)
     wait_until(
-        lambda: lab.api.request("GET", path, accepted=(404,)).get("spec") == before,
+        lambda: (lab.api.find(path) or {}).get("spec") == before,
         "back",
         REPAIR_SECONDS,
     )

@@ -42,11 +42,11 @@ def ask(lab: Lab, namespace: str, name: str, **spec: Any) -> None:
     lab.api.apply(path, manifest)
 
     def is_finished() -> bool:
-        task = lab.api.request("GET", path, accepted=(404,))
-        conditions = (task.get("status") or {}).get("conditions") or []
-        return task["kind"] != "OneZoneTask" or any(
-            each["status"] != "Unknown" for each in conditions
-        )
+        task = lab.api.find(path)
+        if task is None:
+            return True  # deleted by its time to live
+        conditions = task.get("status", {}).get("conditions", [])
+        return any(each["status"] != "Unknown" for each in conditions)
 
     wait_until(is_finished, f"finished: {name}", 90)
 
@@ -89,7 +89,7 @@ def back_up(lab: Lab, namespace: str) -> None:
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     wait_until(lambda: lab.api.request("GET", jobs)["items"], "a Job of the backup", 30)
     wait_until(
-        lambda: "spec" not in lab.api.request("GET", f"{collection}/old-1", accepted=(404,)),
+        lambda: lab.api.find(f"{collection}/old-1") is None,
         "gone: the backup that is not kept",
         30,
     )
@@ -178,15 +178,13 @@ def exercise(lab: Lab, namespace: str) -> None:
             networkPolicy={"enabled": enabled},
         )
         wait_until(
-            lambda: ("spec" in lab.api.request("GET", network, accepted=(404,))) == enabled,  # noqa: B023
+            lambda: (lab.api.find(network) is not None) == enabled,  # noqa: B023
             "there, or not, as declared: the NetworkPolicy",
             20,
         )
     policy = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/zone"
     lab.api.request("DELETE", policy)
-    wait_until(
-        lambda: "spec" in lab.api.request("GET", policy, accepted=(404,)), "back: the budget", 10
-    )
+    wait_until(lambda: lab.api.find(policy), "back: the budget", 10)
 
 
 @pytest.mark.timeout(300)

@@ -69,8 +69,8 @@ def test_a_deleted_child_comes_back(lab: Lab, zone: str, group: str, plural: str
     lab.api.request("DELETE", path)
 
     def is_back() -> bool:
-        live = lab.api.request("GET", path, accepted=(404,))
-        return live.get("metadata", {}).get("uid", uid) != uid
+        live = lab.api.find(path)
+        return live is not None and live["metadata"]["uid"] != uid
 
     wait_until(is_back, f"back: {name}", REPAIR_SECONDS)
     print(f"{plural}/{name} was back after {time.monotonic() - started:.2f} s")
