@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from oned.cli.local_server import LocalServer, Ports, choose_ports, create_serve
 from oned.cli.main import oned
 from oned.cli.resource import CommandError
 from oned.config import AUTO, Config
+
+LEAVES_A_THREAD = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+print(".", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 
 
 @pytest.fixture
@@ -67,7 +75,8 @@ def test_environment_is_the_servers_own(tmp_path, monkeypatch):
 
 
 def test_ports_are_derived_or_free():
-    assert choose_ports(2, base=21000, taken=()) == Ports(21020, 21022, 21023)
+    # Below those that zones choose for themselves: other ones may run on this machine.
+    assert choose_ports(2, base=15000, taken=()) == Ports(15020, 15022, 15023)
     with (
         socket.create_server(("127.0.0.1", 0)) as busy,
         pytest.raises(CommandError, match="is in use"),
@@ -110,6 +119,26 @@ def test_process_is_known_by_its_configuration_and_stopped(tmp_path):
         assert stop([(server, deaf.pid)], grace_seconds=0.2) == [tmp_path.name]
         assert deaf.wait(10) == -signal.SIGKILL
     assert not server.is_running(deaf.pid)
+
+
+@pytest.mark.integration
+def test_process_has_not_ended_before_its_last_thread(tmp_path):
+    """Of one that is killed in a sync, the first thread may be gone long before the others are."""
+    (tmp_path / "oned.conf").write_text("PORT = 20001\n")
+    server = local_server.load_server(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", LEAVES_A_THREAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as left:
+        left.stdout.readline()
+        state = Path(f"/proc/{left.pid}/stat")
+        end = time.monotonic() + 10
+        while state.read_bytes().rpartition(b")")[2].split()[0] != b"Z":
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert server.is_running(left.pid)
+        left.stdin.close()
+        left.wait(10)
+    assert not server.is_running(left.pid)
 
 
 @pytest.mark.integration

@@ -120,6 +120,28 @@ def test_a_stop_leaves_no_server_and_no_file(environment, made, scratch):
     assert list(scratch.iterdir()) == []
 
 
+STOPPED_AT_ONCE = """
+import os, signal, subprocess
+from oned.cli.onedb import main
+start = subprocess.Popen
+
+def stopped(*words, **options):
+    process = start(*words, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+
+subprocess.Popen = stopped
+main()
+"""
+
+
+def test_a_stop_as_the_server_is_started_leaves_none(environment, made, scratch):
+    words = [sys.executable, "-c", STOPPED_AT_ONCE, "verify", made, "--start", "--scratch", scratch]
+    run(environment, *words, code=128 + signal.SIGTERM)
+    assert servers_in(scratch) == []
+    assert list(scratch.iterdir()) == []
+
+
 READ_ONLY = """
 set -e
 mount --bind "$SCRATCH" "$SCRATCH"

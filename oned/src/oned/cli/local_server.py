@@ -137,11 +137,14 @@ class LocalServer:
         try:
             state = (process / "stat").read_bytes().rpartition(b")")[2].split()[0]
             command = (process / "cmdline").read_bytes()
+            # Killed, it has its ports and files until the last thread's sync has returned.
+            threads = [*(process / "task").iterdir()]
         except OSError:
             return False
-        if state in _ENDED:
+        if state in _ENDED and len(threads) <= 1:
             return False
-        # Between exec and its first instruction a process has no command line yet.
+        # Between exec and its first instruction a process has no command line yet, nor has one that
+        # is about to end.
         return not command or os.fsencode(self.config.path) in command.split(b"\0")
 
     def signal(self, pid: int, number: signal.Signals) -> None:

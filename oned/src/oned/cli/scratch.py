@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -124,24 +124,28 @@ def _server(home: Path) -> Iterator[Client]:
     config = load_config(home / "oned.conf")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_INHERITED_NOT)}
     environment = inherited | {"ONED_VAR": str(home / "var"), "ONE_AUTH": str(home / "one_auth")}
-    with (home / "oned.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "oned", "serve", "-c", str(home / "oned.conf")],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=environment,
-        )  # fmt: skip
-    try:
-        _wait(process, config, home / "oned.log")
-        session = (home / "one_auth").read_text(encoding="utf-8").strip()
-        yield Client(f"http://{ADDRESS}:{config.port}/RPC2", session, _CALL_SECONDS)
-    except (ApiError, ClientError) as error:
-        raise BackupUnusable(f"a server with the backup does not answer: {error}") from None
-    finally:
-        process.terminate()
+    with ExitStack() as stack:
+        with (home / "oned.log").open("wb") as log, _ends_afterwards():
+            process = subprocess.Popen(  # noqa: S603 - this very program
+                [sys.executable, "-m", "oned", "serve", "-c", str(home / "oned.conf")],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=environment,
+            )  # fmt: skip
+            stack.callback(_stop, process)
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _wait(process, config, home / "oned.log")
+            session = (home / "one_auth").read_text(encoding="utf-8").strip()
+            yield Client(f"http://{ADDRESS}:{config.port}/RPC2", session, _CALL_SECONDS)
+        except (ApiError, ClientError) as error:
+            raise BackupUnusable(f"a server with the backup does not answer: {error}") from None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], config: Config, log: Path) -> None:
@@ -174,3 +178,18 @@ def ends_in_order() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _ends_afterwards() -> Iterator[None]:
+    """Keep a SIGTERM until it is left: a process that was only just started has nobody who would
+    stop it.
+    """
+    kept: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: kept.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for number in kept:
+            signal.raise_signal(number)
