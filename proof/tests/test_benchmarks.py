@@ -20,7 +20,7 @@ from benchmarks.systems.etcd import Etcd
 from benchmarks.systems.oned import Oned
 from proof.table import BEGIN, END, write_between_marks
 
-TINY = dataclasses.replace(QUICK, clients=(1, 64), seconds=0.3, warm_up=0.1, applied=2000)
+TINY = dataclasses.replace(QUICK, clients=(1, 64), seconds=1.0, warm_up=0.1, applied=2000)
 
 
 def test_a_system_that_is_not_installed_is_named_with_the_command_that_installs_it(

@@ -106,7 +106,11 @@ async def test_a_stale_read_of_a_follower_that_hears_no_leader_is_caught(
         for caller in callers:
             await caller.close()
         await zone.close()
-    assert [o.outcome for o in records.registers] == [Outcome.OK] * 3
+    *written, read = [o.outcome for o in records.registers]
+    assert written == [Outcome.OK] * 2
+    # Who asks for the truth may be told that there is none to be had: by then this server may have
+    # missed its leader for so long that it stands for election itself.
+    assert read is Outcome.OK or (asks_for_the_truth and read is Outcome.FAILED)
     assert bool(judgement.judge(records)) is not asks_for_the_truth
 
 
@@ -167,12 +171,13 @@ import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA synchronous=FULL")
 started = time.monotonic()
+print("begins", flush=True)
 try:
     connection.execute("CREATE TABLE t(x)")
 except sqlite3.OperationalError as error:
     print(error)
 else:
-    print("slow" if time.monotonic() - started > 0.3 else "ok")
+    print("slow" if time.monotonic() - started > 1.5 else "ok")
 print(int(time.time()))
 """
 
@@ -183,7 +188,7 @@ print(int(time.time()))
     ("trouble", "said", "ahead"),
     [
         (Trouble(), "ok", 0),
-        (Trouble(slow_ms=400), "slow", 0),
+        (Trouble(slow_ms=1600), "slow", 0),
         (Trouble(full=True), "database or disk is full", 0),
         (Trouble(broken=True), "disk I/O error", 0),
         (Trouble(ahead_seconds=-3600), "ok", -3600),
@@ -204,7 +209,7 @@ def test_a_process_feels_the_trouble_of_its_machine(
         text=True,
         check=True,
     )
-    heard, clock = done.stdout.splitlines()
+    _, heard, clock = done.stdout.splitlines()
     assert heard == said
     assert abs(int(clock) - ahead - time.time()) < 10
 
@@ -223,7 +228,9 @@ def test_a_sync_on_a_stuck_disk_returns_when_that_is_over(tmp_path: Path) -> Non
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begins\n"
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(2.0)
         machine.suffer(Trouble())
-        assert process.communicate(timeout=5)[0].startswith("slow")
+        assert process.communicate(timeout=30)[0].startswith("slow")

@@ -203,7 +203,7 @@ async def test_a_lost_answer_to_a_write_is_an_unknown_outcome(database, config, 
         return web.Response(status=500)
 
     runner, endpoint = await serve(handler)
-    api = ApiServer(database, config, forwarder=Forwarder(timeout_seconds=0.3))
+    api = ApiServer(database, config, forwarder=Forwarder(timeout_seconds=1.0))
     await api.start()
     database.members = Configuration((member(0), member(1, endpoint=endpoint)))
     database.follow(ServerId(1))

@@ -82,7 +82,7 @@ class Leader:
 
 
 @contextlib.asynccontextmanager
-async def follower_of(leader, database, config, *, timeout_seconds=0.5):
+async def follower_of(leader, database, config, *, timeout_seconds=2.0):
     """A server that takes ``leader`` for its leader."""
     api = ApiServer(database, config, forwarder=Forwarder(timeout_seconds=timeout_seconds))
     await api.start()

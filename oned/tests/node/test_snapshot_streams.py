@@ -13,6 +13,9 @@ from oned.transport import peers
 PATIENT = 2.0
 """Election timeout in seconds: these tests need one leader all along, on a busy machine too."""
 
+SLOWLY = 200_000
+"""Bytes of a snapshot a second: what is looked at or stopped under way takes seconds more."""
+
 ROW = "INSERT INTO system_attributes VALUES (?, ?)"
 
 
@@ -45,7 +48,7 @@ def received(zone, name: str) -> int:
 
 
 async def test_broken_stream_goes_on_where_it_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(peers, "SNAPSHOT_BYTES_A_SECOND", 400_000)
+    monkeypatch.setattr(peers, "SNAPSHOT_BYTES_A_SECOND", SLOWLY)
     monkeypatch.setattr(peers, "SNAPSHOT_BLOCK", 20_000)
     async with running_zone(tmp_path, retention=10, election_timeout=PATIENT) as zone:
         name, leader = await falls_behind(zone)
@@ -64,7 +67,7 @@ async def test_broken_stream_goes_on_where_it_ended(tmp_path, monkeypatch):
 
 
 async def test_stream_under_way_is_told_by_both_and_counted_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(peers, "SNAPSHOT_BYTES_A_SECOND", 400_000)
+    monkeypatch.setattr(peers, "SNAPSHOT_BYTES_A_SECOND", SLOWLY)
     monkeypatch.setattr(peers, "SNAPSHOT_BLOCK", 20_000)
     async with running_zone(tmp_path, retention=10, election_timeout=PATIENT) as zone:
         name, leader = await falls_behind(zone)

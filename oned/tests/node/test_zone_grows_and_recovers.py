@@ -159,6 +159,7 @@ async def test_removed_server_does_not_disturb_the_zone(tmp_path):
         await leader.propose(
             Change(), term=term, configuration=leader.configuration().without(ServerId(gone))
         )
-        await asyncio.sleep(1.5)  # three election timeouts, in which nothing may happen
+        # Three election timeouts, in which nothing may happen.
+        await asyncio.sleep(3 * leader.settings.options.election_timeout)
         assert leader.core.term == term
         assert leader.core.leadership is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -51,14 +53,17 @@ class LocalZone:
         return (self.directory / "one_auth").read_text().strip()
 
     def client(self, server: dict, session: str | None = None) -> pyone.OneServer:
-        return pyone.OneServer(server["endpoint"], session=session or self.session, timeout=5)
+        """Without a ``timeout``: pyone's is none of its calls, but one of all other sockets of this
+        process, in the tests that follow, too.
+        """
+        return pyone.OneServer(server["endpoint"], session=session or self.session)
 
     def status(self, server: dict) -> dict | None:
         url = server["admin_endpoint"].rstrip("/") + "/status"
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 return json.load(answer)
-        except OSError:
+        except (OSError, http.client.HTTPException):  # the latter when it dies as it answers
             return None
 
     def leader(self, seconds: float = 20.0) -> dict:
@@ -77,7 +82,14 @@ class LocalZone:
         raise AssertionError("no leader")
 
     def kill(self, server: dict) -> None:
-        os.kill(server["pid"], signal.SIGKILL)
+        """It is gone afterwards, with its ports: in a sync it dies only when the disk answers."""
+        process = os.pidfd_open(server["pid"])
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            ended, _, _ = select.select([process], [], [], UP_SECONDS)
+            assert ended, f"{server['name']} does not die"
+        finally:
+            os.close(process)
 
     def tables(self, name: str) -> dict[str, list[tuple]]:
         """All rows of the replicated tables of a stopped server."""

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from local_zone import LocalZone
 
+from oned.cli.local_zone import leads
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 SERVED_AGAIN_SECONDS = 1.0
@@ -37,7 +39,7 @@ def test_calls_are_forwarded_over_the_connection_that_is_open(tmp_path, capsys):
         os.kill(old["pid"], signal.SIGSTOP)
         others = [server for server in zone.listed() if server["name"] != old["name"]]
         deadline = time.monotonic() + 20
-        while not any((zone.status(each) or {}).get("state") == "leader" for each in others):
+        while not any(leads(zone.status(each) or {}) for each in others):
             assert time.monotonic() < deadline, "no successor"
             time.sleep(0.05)
         os.kill(old["pid"], signal.SIGCONT)

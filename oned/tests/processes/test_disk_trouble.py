@@ -60,7 +60,7 @@ async def running(directory: Path, servers: int) -> AsyncIterator[Zone]:
 def _probe(zone: Zone, name: str, path: str) -> tuple[int, dict]:
     port = zone.local.servers[name].config.admin.port
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -71,17 +71,21 @@ async def probe(zone: Zone, name: str, path: str) -> tuple[int, dict]:
 
 
 async def within(seconds: float, condition):
-    """Wait until ``condition`` gives something; how long that took, and what it was."""
-    started = time.monotonic()
+    """Wait until ``condition`` gives something; how long that took, and what it was.
+
+    A look takes time itself: it is too late when one that began after the time was up saw nothing.
+    """
+    started = looked = time.monotonic()
     while not (found := await condition()):
-        assert time.monotonic() < started + seconds, f"not within {seconds} s"
+        assert looked < started + seconds, f"not within {seconds} s"
         await asyncio.sleep(POLL_SECONDS)
+        looked = time.monotonic()
     return time.monotonic() - started, found
 
 
 def _allocate(zone: Zone, name: str, document: str) -> str:
     """``ok``, ``unknown`` or ``failed``."""
-    client = pyone.OneServer(zone.endpoints()[name], session=zone.session, timeout=4)
+    client = pyone.OneServer(zone.endpoints()[name], session=zone.session)
     try:
         client.document.allocate(f'NAME="{document}"', 7)
     except pyone.OneException as error:
@@ -101,16 +105,17 @@ class Writer:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._work(name)) for name in self.zone.names]
+        ended = asyncio.Event()
+        tasks = [asyncio.create_task(self._work(name, ended)) for name in self.zone.names]
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # A call cannot be called back: one that is under way may change the tables later.
+            ended.set()
+            await asyncio.gather(*tasks)
 
-    async def _work(self, server: str) -> None:
-        while True:
+    async def _work(self, server: str, ended: asyncio.Event) -> None:
+        while not ended.is_set():
             self._count += 1
             name = f"document-{self._count}"
             self.outcomes[name] = await asyncio.to_thread(_allocate, self.zone, server, name)

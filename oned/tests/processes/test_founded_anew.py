@@ -74,9 +74,8 @@ def write_that_nobody_confirms(zone: LocalZone, leader: dict, name: str) -> None
     before = zone.status(leader)["log_index"]
 
     def call() -> None:
-        client = pyone.OneServer(leader["endpoint"], session=zone.session, timeout=20)
         with pytest.raises((pyone.OneException, OSError)):
-            client.document.allocate(f'NAME="{name}"', DOCUMENT_TYPE)
+            zone.client(leader).document.allocate(f'NAME="{name}"', DOCUMENT_TYPE)
 
     caller = threading.Thread(target=call)
     caller.start()
@@ -91,7 +90,8 @@ def write_that_nobody_confirms(zone: LocalZone, leader: dict, name: str) -> None
 def test_a_lost_quorum_goes_on_with_the_longest_log(tmp_path):
     zone = LocalZone(tmp_path / "zone")
     try:
-        zone.up()
+        # So long a leader goes on without the others, and takes a change that nobody confirms.
+        zone.oned("up", "--servers", "3", "--election-timeout-ms", "3000")
         leader = zone.leader()
         allocate(zone, leader, "acknowledged-0", "acknowledged-1")
         others = [s for s in zone.listed() if s["name"] != leader["name"]]

@@ -16,8 +16,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 HAND_OVERS = 20
 WRITERS = 3
-GAP_SECONDS_P95 = 0.3
-"""Without load on the machine it is a tenth of that; an election would take more than a second."""
+GAP_SECONDS_P95 = 0.8
+"""No election timeout passes, which is a second or more. It is less than a tenth of that without
+load on the machine, and some syncs one after the other on a slow disk.
+"""
 
 
 class WatchfulWriter(Writer):

@@ -7,9 +7,7 @@ founder leads alone, its name is taken out of the founding, the others join agai
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 
 import pytest
 from local_zone import LocalZone
@@ -27,14 +25,9 @@ class Course:
         self.servers = {server["name"]: server for server in zone.listed()}
 
     def stop(self) -> None:
-        for server in self.servers.values():
-            if self.inside.servers[server["name"]].is_running(server["pid"]):
-                os.kill(server["pid"], signal.SIGKILL)
         for name, server in self.servers.items():
-            until(
-                lambda name=name, pid=server["pid"]: not self.inside.servers[name].is_running(pid),
-                f"{name} stops",
-            )
+            if self.inside.servers[name].is_running(server["pid"]):
+                self.zone.kill(server)
 
     def prepare(self, name: str, founding: dict) -> str:
         """What a pod's init container does; what it says."""

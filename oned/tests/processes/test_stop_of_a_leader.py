@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import subprocess
 import time
 import urllib.request
@@ -24,7 +22,10 @@ ROUTE_SECONDS = 1.0
 SERVED_SECONDS = 2 * ROUTE_SECONDS
 """For so long it answers: the route once for the leader, and once for the follower that it is."""
 
-LONGEST_CALL_SECONDS = 0.5
+LONGEST_CALL_SECONDS = 0.9
+"""Without a hand-over nobody would lead for an election timeout, a second or more; a call may wait
+half a second for the next leader, and then for two disks.
+"""
 
 
 def call(connection: http.client.HTTPConnection, session: str, name: str) -> None:
@@ -35,7 +36,7 @@ def call(connection: http.client.HTTPConnection, session: str, name: str) -> Non
 
 
 def ask_state(server: dict) -> str:
-    with urllib.request.urlopen(f"{server['admin_endpoint']}/status", timeout=1) as answer:
+    with urllib.request.urlopen(f"{server['admin_endpoint']}/status", timeout=5) as answer:
         return json.load(answer)["state"]
 
 
@@ -47,7 +48,7 @@ def start_again(zone: LocalZone) -> dict[str, subprocess.Popen[bytes]]:
         words = process.joinpath("cmdline").read_text().rstrip("\0").split("\0")
         variables = process.joinpath("environ").read_text().rstrip("\0").split("\0")
         environment = dict(each.partition("=")[::2] for each in variables)
-        os.kill(server["pid"], signal.SIGKILL)
+        zone.kill(server)
         with Path(zone.directory, f"{server['name']}.log").open("wb") as log:
             started[server["name"]] = subprocess.Popen(
                 words,
@@ -85,7 +86,9 @@ def test_calls_on_old_and_new_connections_are_answered(tmp_path):
                 # What began in time and is refused afterwards breaks no promise.
                 assert time.monotonic() - asked >= SERVED_SECONDS, "it stopped too early"
                 break
-            assert kept.sock is socket, "the connection was not kept"
+            if kept.sock is not socket:  # nor does an answer that is the last one by then
+                assert time.monotonic() - asked >= SERVED_SECONDS, "the connection was not kept"
+                break
             if state == "leader":
                 led = time.monotonic() - asked
         assert longest < LONGEST_CALL_SECONDS
