@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +15,10 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 POLL_SECONDS = 0.02
+
+_PORTS = iter(random.SystemRandom().sample(range(10_000, 20_000), 10_000))
+"""Below those that the kernel takes for outgoing connections, one of which would now and then be
+first. Each is given once: a process that is only just starting does not have its own yet."""
 
 
 class BenchmarkError(Exception):
@@ -42,16 +48,18 @@ def has_ended(pid: int) -> bool:
     return state in (b"Z", b"X")
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has right now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
+    """Ports of an address of this machine that nobody has."""
+    return list(itertools.islice((port for port in _PORTS if _is_free(address, port)), count))
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:

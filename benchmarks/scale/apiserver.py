@@ -15,6 +15,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,8 @@ BINARY = HOME / "bin" / "kube"
 BUILD_SECONDS = 1200
 READY_SECONDS = 90
 STOP_SECONDS = 10
+IDLE_SECONDS = 60
+"""The API server closes a connection that was idle for 90, and a test may compile for longer."""
 _OK, _ERRORS, _NOT_FOUND = 200, 400, 404
 ADMIN = "admin"
 """A user who may do anything."""
@@ -115,6 +118,7 @@ class ApiServer:
         self._identities = Identities(self.directory)
         self.url = ""
         self._connection: http.client.HTTPSConnection | None = None
+        self._used = 0.0
 
     def __enter__(self) -> Self:
         try:
@@ -194,9 +198,7 @@ class ApiServer:
 
     def stop(self) -> None:
         """End all of it; safe to call at any time."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._disconnect()
         for child in reversed(self._children):
             if not child.has_ended():
                 child.kill(signal.SIGTERM)
@@ -328,19 +330,23 @@ class ApiServer:
         with self._audit_log.open("rb") as log:
             log.seek(since)
             for line in log:
-                event = json.loads(line) if line.endswith(b"\n") else {}
+                if not line.endswith(b"\n"):
+                    return  # being written; what follows here would be the rest of it
+                event = json.loads(line)
                 if event.get("user", {}).get("username") == user:
                     yield event
 
     def mark(self) -> int:
-        """A place in the audit log: now."""
-        return self._audit_log.stat().st_size
+        """A place in the audit log: now, between two lines."""
+        return self._audit_log.read_bytes().rfind(b"\n") + 1
 
     def _ask(
         self, verb: str, path: str, data: bytes | None = None, content_type: str = ""
     ) -> tuple[int, bytes]:
         """Status and body, over a connection that is kept."""
         headers = {"Content-Type": content_type} if content_type else {}
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._disconnect()
         if self._connection is None:
             self._connection = self._connect()
         try:
@@ -348,9 +354,15 @@ class ApiServer:
             answer = self._connection.getresponse()
             return answer.status, answer.read()
         except BaseException:
+            self._disconnect()
+            raise
+        finally:
+            self._used = time.monotonic()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
             self._connection.close()
             self._connection = None
-            raise
 
     def _connect(self) -> http.client.HTTPSConnection:
         certificate, key = self._identities.make_client(ADMIN, ("system:masters",))

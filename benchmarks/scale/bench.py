@@ -7,7 +7,6 @@ import contextlib
 import random
 import signal
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -178,7 +177,7 @@ async def _idle(lab: Lab, operator: Operator, results: Results) -> None:
         counted["writes of the Lease" if resource == "leases" else kind] += 1
     for kind in ("reads", "watches", "writes", "writes of the Lease"):
         results.idle_calls[kind] = counted[kind] / minutes
-    metrics = _metrics(operator)
+    metrics = operator.metrics()
     results.objects = int(metrics.get("onezone_operator_cached_objects", 0))
     results.resident = _memory(operator, "VmRSS")
 
@@ -236,7 +235,7 @@ async def _restart(lab: Lab, operator: Operator, results: Results) -> Operator:
 
     def is_done() -> bool:
         try:
-            found = _metrics(fresh)
+            found = fresh.metrics()
         except OSError:
             return False
         names = [each for each in found if each.startswith("onezone_operator_last_success")]
@@ -246,14 +245,6 @@ async def _restart(lab: Lab, operator: Operator, results: Results) -> Operator:
     results.restarts.append(time.monotonic() - started)
     _say(f"restarted in {results.restarts[-1]:.1f} s")
     return fresh
-
-
-def _metrics(operator: Operator) -> dict[str, float]:
-    url = f"http://127.0.0.1:{operator.metrics_port}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    pairs = [line.rpartition(" ") for line in lines if line and not line.startswith("#")]
-    return {name: float(value) for name, _, value in pairs}
 
 
 def _memory(operator: Operator, name: str) -> int:

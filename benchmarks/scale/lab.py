@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,6 +39,18 @@ class Operator(Child):
         self.log = log
         command = [sys.executable, "-m", "onezone_operator.cli", "run"]
         super().__init__(command, log, environment)
+
+    def metrics(self) -> dict[str, float]:
+        """What it tells Prometheus, by name and labels.
+
+        Raises:
+            OSError: it does not answer.
+        """
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = [line.rpartition(" ") for line in lines if line and not line.startswith("#")]
+        return {name: float(value) for name, _, value in pairs}
 
 
 class Lab:
@@ -163,6 +177,14 @@ class Lab:
         """Wait until a zone's status says that its present spec is carried out."""
         wait_until(lambda: is_steady(self.zone(namespace, name)), f"steady: {name}", seconds)
         return self.zone(namespace, name)
+
+    def wait_until_at_rest(self, operator: Operator, namespace: str, name: str) -> None:
+        """Wait until a zone is steady, and the pass that said so over: it still writes Events."""
+        self.wait_until_steady(namespace, name)
+        seen = time.time()
+        labels = f'{{namespace="{namespace}",zone="{name}"}}'
+        ended = f"onezone_operator_last_success_timestamp_seconds{labels}"
+        wait_until(lambda: operator.metrics().get(ended, 0.0) > seen, f"at rest: {name}")
 
 
 def is_steady(zone: Any) -> bool:

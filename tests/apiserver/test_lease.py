@@ -43,6 +43,8 @@ def pair(lab: Lab, request: pytest.FixtureRequest) -> Iterator[tuple[str, list[O
     for each in operators:
         if not each.has_ended():
             lab.end(each)
+    # Given back, unless that took too long: then the next test's operators would wait for its end.
+    lab.api.request("DELETE", LEASE)
 
 
 def is_up(operator: Operator) -> bool:

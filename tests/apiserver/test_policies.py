@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.processes import BenchmarkError, wait_until
-from benchmarks.scale.lab import Lab
+from benchmarks.scale.lab import Lab, Operator
 
 REPAIR_SECONDS = 10.0
 REST_SECONDS = 12.0
@@ -34,14 +34,14 @@ S3 = {
 
 
 @pytest.fixture(scope="module")
-def zone(lab: Lab) -> Iterator[str]:
-    """A zone at rest behind policies that use all there is."""
+def operator(lab: Lab) -> Iterator[Operator]:
+    """That of a zone behind policies that use all there is."""
     lab.api.make_namespace(NAMESPACE)
-    operator = lab.operator(NAMESPACE, namespaces=NAMESPACE)
+    made = lab.operator(NAMESPACE, namespaces=NAMESPACE)
     declare(lab, POLICY)
     lab.wait_until_steady(NAMESPACE, "zone")
-    yield NAMESPACE
-    lab.end(operator)
+    yield made
+    lab.end(made)
 
 
 def declare(lab: Lab, policy: dict[str, Any]) -> None:
@@ -52,14 +52,15 @@ def names(lab: Lab) -> list[str]:
     return sorted(each["metadata"]["name"] for each in lab.api.request("GET", PATH)["items"])
 
 
-def at_rest(lab: Lab) -> list[Any]:
+def at_rest(lab: Lab, operator: Operator) -> list[Any]:
     """What the operator asks of the API server while nothing is to be done."""
+    lab.wait_until_at_rest(operator, NAMESPACE, "zone")
     mark = lab.api.mark()
     time.sleep(REST_SECONDS)
     return [each for each in lab.api.requests("operator", since=mark) if each["verb"] != "watch"]
 
 
-def test_what_the_api_server_stores_is_what_was_meant(lab: Lab, zone: str):
+def test_what_the_api_server_stores_is_what_was_meant(lab: Lab, operator: Operator):
     assert names(lab) == ["zone", "zone-backup"]
     stored = lab.api.request("GET", f"{PATH}/zone")["spec"]
     (_, api, admin) = stored["ingress"]
@@ -67,11 +68,11 @@ def test_what_the_api_server_stores_is_what_was_meant(lab: Lab, zone: str):
     assert admin["from"][-2:] == PEERS[:2]
     backup = lab.api.request("GET", f"{PATH}/zone-backup")["spec"]
     assert backup["egress"][-1] == {"ports": [{"port": 9000, "protocol": "TCP"}]}
-    assert not at_rest(lab)
+    assert not at_rest(lab, operator)
 
 
 @pytest.mark.parametrize("name", ["zone", "zone-backup"])
-def test_what_is_changed_or_deleted_is_put_back(lab: Lab, zone: str, name: str):
+def test_what_is_changed_or_deleted_is_put_back(lab: Lab, operator: Operator, name: str):
     path = f"{PATH}/{name}"
     before = lab.api.request("GET", path)["spec"]
     merge = "application/merge-patch+json"
@@ -106,15 +107,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("peer", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_peers_are_refused(lab: Lab, zone: str, peer: dict[str, Any], message: str):
+def test_bad_peers_are_refused(lab: Lab, operator: Operator, peer: dict[str, Any], message: str):
     with pytest.raises(BenchmarkError, match=message):
         declare(lab, {"enabled": True, "clientsFrom": [peer]})
 
 
-def test_switched_off_they_go_and_cost_nothing(lab: Lab, zone: str):
+def test_switched_off_they_go_and_cost_nothing(lab: Lab, operator: Operator):
     declare(lab, {"enabled": False})
     wait_until(lambda: not names(lab), "gone", REPAIR_SECONDS)
-    lab.wait_until_steady(NAMESPACE, "zone")
-    assert not at_rest(lab)
+    assert not at_rest(lab, operator)
     declare(lab, POLICY)
     wait_until(lambda: len(names(lab)) == 2, "back", REPAIR_SECONDS)

@@ -24,6 +24,8 @@ ELSEWHERE = {
 }
 """Used, but not by what this test does: by zones that other tests have left, if at all."""
 
+BACKUPS = {"volume": {"claimName": "backups"}}
+
 
 def is_marked(lab: Lab, pod: str) -> bool:
     annotations = lab.api.request("GET", pod)["metadata"].get("annotations", {})
@@ -51,10 +53,12 @@ def ask(lab: Lab, namespace: str, name: str, **spec: Any) -> None:
     wait_until(is_finished, f"finished: {name}", 90)
 
 
-def back_up(lab: Lab, namespace: str) -> None:
-    """A backup by schedule is begun; of two that are over, the retention deletes the older."""
-    collection = f"/apis/onezone.dev/v1alpha1/namespaces/{namespace}/onezonebackups"
-    storage = {"volume": {"claimName": "backups"}}
+def backup(namespace: str, name: str) -> str:
+    return f"/apis/onezone.dev/v1alpha1/namespaces/{namespace}/onezonebackups/{name}"
+
+
+def make_old_backups(lab: Lab, namespace: str) -> None:
+    """Two that are over, while there is no zone: until that is said of them they would be taken."""
     for day in (1, 2):
         moment = f"2025-01-0{day}T02:00:00Z"
         manifest = {
@@ -65,19 +69,24 @@ def back_up(lab: Lab, namespace: str) -> None:
                 "namespace": namespace,
                 "annotations": {"onezone.dev/scheduled-for": moment},
             },
-            "spec": {"zoneRef": {"name": "zone"}, "storage": storage},
+            "spec": {"zoneRef": {"name": "zone"}, "storage": BACKUPS},
         }
         over = {
             "type": "Succeeded", "status": "True", "reason": "Done", "lastTransitionTime": moment,
         }  # fmt: skip
-        lab.api.apply(f"{collection}/old-{day}", manifest)
+        path = backup(namespace, f"old-{day}")
+        lab.api.apply(path, manifest)
         lab.api.request(
             "PATCH",
-            f"{collection}/old-{day}/status",
+            f"{path}/status",
             {"status": {"startedAt": moment, "completedAt": moment, "conditions": [over]}},
             content_type="application/merge-patch+json",
         )
-    schedule = {"schedule": "0 2 * * *", "storage": storage, "retention": {"last": 1}}
+
+
+def back_up(lab: Lab, namespace: str) -> None:
+    """A backup by schedule is begun; of two that are over, the retention deletes the older."""
+    schedule = {"schedule": "0 2 * * *", "storage": BACKUPS, "retention": {"last": 1}}
     lab.declare(
         namespace,
         "zone",
@@ -89,7 +98,7 @@ def back_up(lab: Lab, namespace: str) -> None:
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     wait_until(lambda: lab.api.request("GET", jobs)["items"], "a Job of the backup", 30)
     wait_until(
-        lambda: lab.api.find(f"{collection}/old-1") is None,
+        lambda: lab.api.find(backup(namespace, "old-1")) is None,
         "gone: the backup that is not kept",
         30,
     )
@@ -149,6 +158,7 @@ def enlarge(lab: Lab, namespace: str) -> None:
 def exercise(lab: Lab, namespace: str) -> None:
     """Every kind of work: make a zone, grow, roll, hand over, replace, shrink, back up, repair."""
     allow_expansion(lab)
+    make_old_backups(lab, namespace)
     lab.declare(namespace, "zone", replicas=1)
     lab.wait_until_steady(namespace, "zone")
     lab.declare(namespace, "zone", replicas=3)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from balanced_client import Client
+
+from benchmarks.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "how-to" / "external-load-balancer.md"
@@ -74,11 +75,6 @@ def status_of(admin: str) -> int:
         connection.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Zone]:
     made = Zone(tmp_path / "zone")
@@ -99,7 +95,8 @@ def balancer(running: Zone, tmp_path: Path) -> Iterator[str]:
         pytest.skip("no haproxy: it is Debian's package of that name")
     block = re.search(r"```text\n(defaults\n.*?)```", PAGE.read_text(), re.DOTALL)
     assert block
-    text, address = block[1], f"127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    text, address = block[1], f"127.0.0.1:{port}"
     text = text.replace("192.0.2.10:2633", address).replace("check port 2636", "check")
     for number, server in enumerate(running.servers()):
         api = urlsplit(server["endpoint"]).netloc

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import secrets
-import socket
 import ssl
 import subprocess
 import time
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.goprograms import GoProgram, NotBuilt
-from benchmarks.processes import stop
+from benchmarks.processes import free_ports, stop
 
 __all__ = ["REGION", "NotBuilt", "S3Server", "binary", "running"]
 
@@ -99,7 +98,7 @@ def running(
     data = directory / "s3"
     data.mkdir(parents=True)
     access_key, secret_key = f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24)
-    port = _free_port(address)
+    (port,) = free_ports(1, address)
     command = [str(program), "--port", f"{address}:{port}", "--region", REGION]
     command += ["--health", "/health", "--quiet"]
     if certificate and key:
@@ -144,9 +143,3 @@ def _wait(
         finally:
             connection.close()
     raise AssertionError(f"the S3 server does not answer:\n{log.read_text()[-2000:]}")
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
