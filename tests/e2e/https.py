@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import ssl
 import threading
 import xmlrpc.client
@@ -14,6 +15,7 @@ from typing import Any, Self
 import lab
 import onezones
 import timeouts
+from clients import Refused
 
 STAGE = 240
 """Until a Secret that was written is in use by all servers: the kubelet takes up to two minutes."""
@@ -58,8 +60,17 @@ class Client:
         context = ssl.create_default_context(cadata=self.trusted.decode())
         with xmlrpc.client.ServerProxy(self.url, context=context) as server:
             answer: Any = getattr(server, method)(self.session, *parameters)
-        assert answer[0], answer
+        if not answer[0]:
+            raise Refused(answer[1])
         return answer[1]
+
+    def is_served(self) -> bool:
+        """Whether a call is answered now: somebody leads, and shows a name that the URL has."""
+        try:
+            self.call("one.system.version")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, Refused):
+            return False
+        return True
 
     def _write(self) -> None:
         number = 0

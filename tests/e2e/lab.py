@@ -69,16 +69,21 @@ def refused(manifest: dict[str, Any]) -> str:
 
 
 def wait_until(what: str, question: Callable[[], T], seconds: float) -> T:
-    """Ask until the answer is true, and return it. Commands that fail meanwhile count as no."""
+    """Ask until the answer is true, and return it. Commands that fail meanwhile count as no.
+
+    An answer may take long, and is of the moment in which it was asked for: the last time is after
+    the deadline, however long the time before took.
+    """
     deadline = time.monotonic() + seconds
     answer: object = None
     while True:
+        is_last = time.monotonic() > deadline
         try:
             if answer := question():
                 return answer
         except (CommandFailed, subprocess.TimeoutExpired) as error:
             answer = error
-        if time.monotonic() > deadline:
+        if is_last:
             raise AssertionError(f"not within {seconds} s: {what} (last answer: {answer})")
         time.sleep(POLL_SECONDS)
 
@@ -105,9 +110,9 @@ def entry_node() -> str:
     )  # fmt: skip
 
 
-def node_is_ready(node: str) -> bool:
-    """What the control plane thinks of a node."""
-    conditions = kubectl_json("get", "node", node)["status"]["conditions"]
+def is_ready(live: dict[str, Any]) -> bool:
+    """What the control plane thinks of a node or a pod."""
+    conditions = live["status"].get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
@@ -118,7 +123,9 @@ def bring_node_back(node: str) -> None:
         docker("start", node)
     if "kind" not in state["NetworkSettings"]["Networks"]:
         docker("network", "connect", "kind", node)
-    wait_until(f"{node} is Ready", lambda: node_is_ready(node), timeouts.NODE_BACK)
+    wait_until(
+        f"{node} is Ready", lambda: is_ready(kubectl_json("get", "node", node)), timeouts.NODE_BACK
+    )
 
 
 def drain(node: str, seconds: int = timeouts.DRAIN) -> None:
@@ -154,14 +161,18 @@ def kill_process_of_pod(namespace: str, pod: str) -> float:
     return float(docker("exec", node, "sh", "-c", f"kill -9 {process} && date +%s.%N"))
 
 
-def operator_pods() -> list[tuple[str, str, str]]:
-    """Uid, node and name of every pod of the operator."""
-    items = kubectl_json(
+def _operator_pods() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = kubectl_json(
         "-n", OPERATOR_NAMESPACE, "get", "pods", "-l", "app.kubernetes.io/name=onezone-operator"
     )["items"]
+    return found
+
+
+def operator_pods() -> list[tuple[str, str, str]]:
+    """Uid, node and name of every pod of the operator."""
     return [
         (each["metadata"]["uid"], each["spec"].get("nodeName", ""), each["metadata"]["name"])
-        for each in items
+        for each in _operator_pods()
     ]
 
 
@@ -181,6 +192,13 @@ def scale_operator(replicas: int) -> None:
             "-n", OPERATOR_NAMESPACE, "rollout", "status", OPERATOR_DEPLOYMENT,
             f"--timeout={timeouts.OPERATOR_READY}s", seconds=timeouts.OPERATOR_READY + 10,
         )  # fmt: skip
+
+        # The Deployment's status may still count a pod that was killed a moment ago.
+        wait_until(
+            "the operator's pods are ready",
+            lambda: sum(map(is_ready, _operator_pods())) == replicas,
+            timeouts.OPERATOR_READY,
+        )
 
 
 def make_namespace() -> str:

@@ -53,14 +53,21 @@ class Zone:
         )  # fmt: skip
 
     def wait_until_ready(self, replicas: int, seconds: float = timeouts.ZONE_READY) -> None:
-        """Wait until all of so many servers are voters, ready, caught up, and routed to."""
+        """Wait until all of so many servers are voters, ready, caught up, and routed to, and the
+        operator has nothing left to do.
+
+        The status is written before a step is carried out: with one to come, a server that is
+        Ready may be about to be replaced. And while the operator is away the status stays as it
+        was: one of a term that is over does not count.
+        """
 
         def is_ready() -> bool:
             zone = self.get()
             status = zone.get("status", {})
             servers = status.get("servers", [])
             ready = [c for c in status.get("conditions", []) if c["type"] == "Ready"]
-            lab_line = f"{status.get('readyServers')} {status.get('plan', {}).get('message')}"
+            plan = status.get("plan", {})
+            lab_line = f"{status.get('readyServers')} {plan.get('message')}"
             if lab_line not in seen:
                 seen.add(lab_line)
                 lab.step(f"  {self.name}: {lab_line}")
@@ -70,6 +77,8 @@ class Zone:
                 and all(server.get("voter") and server.get("ready") for server in servers)
                 and bool(ready)
                 and ready[0]["status"] == "True"
+                and plan.get("step") == "Nothing"
+                and status.get("term") == self.route().term
             )
 
         seen: set[str] = set()

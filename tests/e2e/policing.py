@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -46,6 +47,23 @@ def enforce(*, wanted: bool) -> None:
 def probe(targets: list[tuple[str, int]]) -> str:
     """A program that tells which of these answer: open or cut off."""
     return _CONNECT.format(targets=targets, seconds=timeouts.CUT_OFF)
+
+
+def own_address(target: str) -> str:
+    """The address from which this machine calls a target: no packet is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect((target, LISTENS))
+        found: str = way.getsockname()[0]
+        return found
+
+
+def finds_from_here(host: str, port: int) -> str:
+    """What this machine comes to: open or cut off."""
+    found = subprocess.run(
+        [sys.executable, "-c", probe([(host, port)])],
+        check=True, capture_output=True, text=True, timeout=timeouts.CALL,
+    )  # fmt: skip
+    return str(*json.loads(found.stdout).values())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,10 @@ def kill_and_measure(
     announced = f"{claims[0]:.2f} s" if claims else "not needed"
     lab.step(f"  killed {leader} of term {term}: {seconds:.2f} s, announced {announced}")
     # A pod that dies again and again is started later and later; a new one is started at once.
-    lab.kubectl("-n", zone.namespace, "delete", "pod", leader, f"--timeout={timeouts.STEP}s")
+    lab.kubectl(
+        "-n", zone.namespace, "delete", "pod", leader, f"--timeout={timeouts.STEP}s",
+        seconds=timeouts.STEP + 10,
+    )  # fmt: skip
     zone.wait_until_ready(3, timeouts.SERVER_BACK)
     return seconds
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import clusters
+import floating
+import https
 import lab
 import onezones
 import policing
@@ -171,6 +173,46 @@ def test_a_zone_lives_behind_its_policies_and_strangers_are_cut_off(
         writer.wait_for_writes(20, timeouts.FAILOVER)
     assert writer.longest_gap < timeouts.FAILOVER
     writer.assert_nothing_lost()
+
+
+def test_behind_a_floating_address_a_client_is_known_by_its_own(
+    policed: None, namespace: str
+) -> None:
+    """On whichever node the leader is, and with https: the policy sees who calls, not a node."""
+    floating.install_metallb()
+    manifest = onezones.example("metallb")
+    manifest["spec"]["tls"] = {"enabled": True}
+    zone = onezones.make(namespace, manifest, 3)
+    address = floating.address(zone)
+    here = policing.own_address(address)
+
+    def finds(wanted: str) -> None:
+        lab.wait_until(
+            f"{address} is {wanted}",
+            lambda: policing.finds_from_here(address, onezones.API_PORT) == wanted,
+            timeouts.POLICY,
+        )
+
+    finds(OPEN)
+    lab.step("the nodes' network is let in, but for this machine")
+    nodes = nodes_network()
+    declare(
+        zone, enabled=True, clientsFrom=[{"ipBlock": {"cidr": nodes, "except": [f"{here}/32"]}}]
+    )
+    finds(CUT_OFF)
+
+    lab.step("this machine alone is let in")
+    declare(zone, enabled=True, clientsFrom=[{"ipBlock": {"cidr": f"{here}/32"}}])
+    finds(OPEN)
+    client = https.Client(zone, f"https://{address}:{onezones.API_PORT}/RPC2")
+    lab.wait_until(
+        "calls are served at the address that MetalLB gave", client.is_served, https.STAGE
+    )
+    before = zone.leader()
+    lab.step(f"the leader {before} is asked to go")
+    lab.kubectl("-n", namespace, "delete", "pod", before, "--wait=false")
+    lab.wait_until("another one is routed", lambda: zone.route().leader != before, timeouts.ROUTE)
+    lab.wait_until("calls are served on its node", client.is_served, timeouts.FAILOVER)
 
 
 def test_the_nodes_heed_policies(policed: None, namespace: str) -> None:

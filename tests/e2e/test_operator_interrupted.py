@@ -51,7 +51,8 @@ class Killer:
     def __exit__(self, *error: object) -> None:
         """See all kills done."""
         if error[0] is None:
-            assert self._done.wait(timeouts.OPERATOR_READY), "the operator did not come back"
+            came_back = self._done.wait(KILLS * timeouts.OPERATOR_READY)
+            assert came_back, "the operator did not come back"
             lab.step(f"  the operator was killed after {self.killed} s")
 
 

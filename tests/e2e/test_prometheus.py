@@ -152,7 +152,10 @@ def prometheus(nodes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         yield Prometheus(lab.node_address(node), directory)
     finally:
-        lab.docker("exec", node, "pkill", "-f", f"^{HERE}/prometheus")
+        # It writes until it has ended: a folder to which files are added cannot be removed.
+        ours = f"-f '^{HERE}/prometheus'"
+        end = f"pkill {ours} && while pgrep {ours} > /dev/null; do sleep 0.1; done"
+        lab.docker("exec", node, "sh", "-c", end)
         lab.docker("exec", node, "rm", "-rf", HERE)
 
 

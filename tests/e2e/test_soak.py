@@ -74,13 +74,10 @@ class Steps:
             seconds=timeouts.STEP + 10,
         )  # fmt: skip
         # The zone's status may be of the moment before: the next step is for servers that run.
-        lab.wait_until(f"{pod} is ready again", lambda: self._is_ready(pod), timeouts.SERVER_BACK)
-
-    def _is_ready(self, pod: str) -> bool:
-        conditions = lab.kubectl_json("-n", self.zone.namespace, "get", "pod", pod)["status"]
-        return any(
-            each["type"] == "Ready" and each["status"] == "True"
-            for each in conditions.get("conditions", [])
+        lab.wait_until(
+            f"{pod} is ready again",
+            lambda: lab.is_ready(lab.kubectl_json("-n", self.zone.namespace, "get", "pod", pod)),
+            timeouts.SERVER_BACK,
         )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from typing import Any, Self
 
 import lab
@@ -20,9 +21,13 @@ class Watch:
     def __init__(self, namespace: str, kind: str, name: str) -> None:
         """Get ready to watch one object."""
         self.versions: list[dict[str, Any]] = []
+        self.moments: list[float] = []
+        """When each of them came."""
+        # kubectl would end the watch of an API server that stands still for 45 seconds.
+        environment = {**os.environ, "HTTP2_READ_IDLE_TIMEOUT_SECONDS": "0"}
         self._process = subprocess.Popen(
             ["kubectl", "-n", namespace, "get", kind, name, "--watch", "-o", "json"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
 
@@ -32,6 +37,7 @@ class Watch:
         for line in self._process.stdout:
             text += line
             if line.startswith("}"):
+                self.moments.append(time.time())
                 self.versions.append(json.loads(text))
                 text = ""
 
@@ -59,6 +65,11 @@ class RouteWatch(Watch):
     def __init__(self, zone: Zone) -> None:
         """Get ready to watch a zone's route."""
         super().__init__(zone.namespace, "endpointslice", f"{zone.name}-leader")
+
+    def first_named(self, leader: str) -> float | None:
+        """The moment in which the route was first seen to name a leader."""
+        seen = zip(self.moments, self.versions, strict=False)  # the last one may be on its way
+        return next((at for at, each in seen if Route.parse(each).leader == leader), None)
 
     def assert_never_backwards(self) -> None:
         """Terms only grow, and within one term there is one leader."""
