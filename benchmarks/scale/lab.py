@@ -131,12 +131,13 @@ class Lab:
 
     # Volumes
 
-    def make_storage_class(self, name: str, *, expandable: bool) -> None:
+    def make_storage_class(self, name: str, *, expandable: bool, is_default: bool = False) -> None:
         """A class whose volumes ``run_disks`` provides."""
+        mark = {"storageclass.kubernetes.io/is-default-class": str(is_default).lower()}
         manifest = {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "StorageClass",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "annotations": mark},
             "provisioner": "example.org/simulated",
             "allowVolumeExpansion": expandable,
         }

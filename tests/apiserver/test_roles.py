@@ -104,37 +104,13 @@ def back_up(lab: Lab, namespace: str) -> None:
     )
 
 
-def allow_expansion(lab: Lab) -> None:
-    """Claims are of a class that lets volumes grow."""
-    name = "growing-by-default"
-    manifest = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {
-            "name": name,
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-        },
-        "provisioner": "onezone.dev/nobody",
-        "allowVolumeExpansion": True,
-    }
-    lab.api.apply(f"/apis/storage.k8s.io/v1/storageclasses/{name}", manifest)
-
-
-def set_volume(lab: Lab, claim: str, size: str) -> None:
-    """Say that a claim has a volume of this size: nothing here makes volumes."""
-    status = {"phase": "Bound", "capacity": {"storage": size}}
-    lab.api.request(
-        "PATCH", f"{claim}/status", {"status": status}, content_type="application/merge-patch+json"
-    )
-
-
 def enlarge(lab: Lab, namespace: str) -> None:
     """The volume of a zone of one server grows, and then its StatefulSet is made anew."""
     claim = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/data-zone-0"
     stateful_set = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/zone"
     pod = f"/api/v1/namespaces/{namespace}/pods/zone-0"
     before = [lab.api.request("GET", each)["metadata"]["uid"] for each in (stateful_set, pod)]
-    set_volume(lab, claim, "10Gi")
+    lab.run_disks(namespace)
     lab.declare(
         namespace, "zone", replicas=1, image="example.org/oned:other", storage={"size": "20Gi"}
     )
@@ -144,7 +120,7 @@ def enlarge(lab: Lab, namespace: str) -> None:
         return str(spec["resources"]["requests"]["storage"])
 
     wait_until(lambda: asked() == "20Gi", "asked for: a larger volume", 30)
-    set_volume(lab, claim, "20Gi")
+    lab.run_disks(namespace)
     zone = lab.wait_until_steady(namespace, "zone")
     conditions = {each["type"]: each["status"] for each in zone["status"]["conditions"]}
     assert conditions["VolumesInSync"] == "True"
@@ -157,7 +133,7 @@ def enlarge(lab: Lab, namespace: str) -> None:
 
 def exercise(lab: Lab, namespace: str) -> None:
     """Every kind of work: make a zone, grow, roll, hand over, replace, shrink, back up, repair."""
-    allow_expansion(lab)
+    lab.make_storage_class("growing-by-default", expandable=True, is_default=True)
     make_old_backups(lab, namespace)
     lab.declare(namespace, "zone", replicas=1)
     lab.wait_until_steady(namespace, "zone")
