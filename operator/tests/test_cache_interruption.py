@@ -17,14 +17,8 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_cache import CachedWorld
-from operator_operations import (
-    OPERATIONS,
-    UNDISTURBED_PASSES_MAX,
-    Operation,
-    check_end,
-    converge,
-    prepare,
-)
+from operator_convergence import UNDISTURBED_PASSES_MAX, check_end, converge, prepare
+from operator_operations import OPERATIONS, Operation
 
 from onezone_operator.kube.cache import CachedKube
 

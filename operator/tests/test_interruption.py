@@ -3,7 +3,7 @@
 For each operation a first run counts the calls, reading ones too. Then there is one run for each
 call (reads in a row share one, see ``Course.kills``), killed before it takes effect, and for each
 writing one another, killed when it has taken effect and its answer is lost. A new operator without
-memory starts at once, a second later, or long after. ``operator_operations`` says what must hold;
+memory starts at once, a second later, or long after. ``operator_convergence`` says what must hold;
 ``pytest -s`` prints a line an operation.
 """
 
@@ -24,15 +24,14 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_cluster import READING, ZONE, ViolationError
-from operator_operations import (
-    OPERATIONS,
+from operator_convergence import (
     RECOVERY_PASSES_MAX,
     UNDISTURBED_PASSES_MAX,
-    Operation,
     check_end,
     converge,
     prepare,
 )
+from operator_operations import OPERATIONS, Operation
 from operator_world import Wire, World
 
 from onezone_operator.errors import Conflict, OperatorError
