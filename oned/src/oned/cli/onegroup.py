@@ -14,13 +14,13 @@ from oned.cli.resource import (
     Session,
     connected,
     document_options,
-    new_template,
     print_document,
     print_title,
     template_of,
 )
 from oned.cli.tables import Column, ListOptions, Table, list_options
 from oned.cli.usage import pool_usage, usage_columns
+from oned.cli.verbs import add_action, add_update
 
 OWN_GROUP = -1
 
@@ -64,39 +64,8 @@ def show(session: Session, groupid: str | None, form: str | None) -> None:
         _print_group(group)
 
 
-@onegroup.command("update")
-@argument("groupid")
-@argument("file", required=False)
-@click.option("-a", "--append", is_flag=True, help="Add to the template instead of replacing it")
-@connected
-def update(session: Session, groupid: str, file: str | None, append: bool) -> None:
-    """Update the template of a group.
-
-    Without a file an editor is opened, or the template is read from a pipe.
-    """
-    number = session.identify(GROUP, groupid)
-    text = new_template(
-        file, lambda: template_of(session.document("one.group.info", number)), append=append
-    )
-    session.act(
-        GROUP,
-        number,
-        "modified",
-        lambda group: session.call("one.group.update", group, text, int(append)),
-    )
-
-
-@onegroup.command("delete")
-@argument("groupid_list", metavar="range|groupid_list")
-@connected
-def delete(session: Session, groupid_list: str) -> None:
-    """Delete groups."""
-    session.act(
-        GROUP,
-        session.identify_all(GROUP, groupid_list),
-        "deleted",
-        lambda group: session.call("one.group.delete", group),
-    )
+add_update(onegroup, GROUP)
+add_action(onegroup, GROUP, "delete", message="deleted", description="Delete groups.")
 
 
 def _admin_command(name: str, method: str, message: str, description: str) -> None:

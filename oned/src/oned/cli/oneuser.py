@@ -21,13 +21,13 @@ from oned.cli.resource import (
     Session,
     connected,
     document_options,
-    new_template,
     print_document,
     print_title,
     template_of,
 )
 from oned.cli.tables import Column, ListOptions, Table, list_options
 from oned.cli.usage import pool_usage, usage_columns
+from oned.cli.verbs import add_action, add_update
 
 SELF = -1
 TOKEN_SECONDS = 36_000
@@ -104,26 +104,7 @@ def show(session: Session, userid: str | None, form: str | None) -> None:
         _print_user(user)
 
 
-@oneuser.command("update")
-@argument("userid")
-@argument("file", required=False)
-@click.option("-a", "--append", is_flag=True, help="Add to the template instead of replacing it")
-@connected
-def update(session: Session, userid: str, file: str | None, append: bool) -> None:
-    """Update the template of a user.
-
-    Without a file an editor is opened, or the template is read from a pipe.
-    """
-    number = session.identify(USER, userid)
-    text = new_template(
-        file, lambda: template_of(session.document("one.user.info", number)), append=append
-    )
-    session.act(
-        USER,
-        number,
-        "modified",
-        lambda user: session.call("one.user.update", user, text, int(append)),
-    )
+add_update(oneuser, USER)
 
 
 @oneuser.command("passwd")
@@ -179,17 +160,7 @@ def chauth(
     )
 
 
-@oneuser.command("delete")
-@argument("userid_list", metavar="range|userid_list")
-@connected
-def delete(session: Session, userid_list: str) -> None:
-    """Delete users."""
-    session.act(
-        USER,
-        session.identify_all(USER, userid_list),
-        "deleted",
-        lambda user: session.call("one.user.delete", user),
-    )
+add_action(oneuser, USER, "delete", message="deleted", description="Delete users.")
 
 
 def _group_command(name: str, method: str, message: str, description: str) -> None:
@@ -212,30 +183,16 @@ _group_command(
 )
 
 
-@oneuser.command("enable")
-@argument("userid_list", metavar="range|userid_list")
-@connected
-def enable(session: Session, userid_list: str) -> None:
-    """Let users in again."""
-    session.act(
-        USER,
-        session.identify_all(USER, userid_list),
-        "enabled",
-        lambda user: session.call("one.user.enable", user, True),
-    )
-
-
-@oneuser.command("disable")
-@argument("userid_list", metavar="range|userid_list")
-@connected
-def disable(session: Session, userid_list: str) -> None:
-    """Refuse users until they are enabled again."""
-    session.act(
-        USER,
-        session.identify_all(USER, userid_list),
-        "disabled",
-        lambda user: session.call("one.user.enable", user, False),
-    )
+add_action(oneuser, USER, "enable", True, message="enabled", description="Let users in again.")
+add_action(
+    oneuser,
+    USER,
+    "disable",
+    False,
+    method="enable",
+    message="disabled",
+    description="Refuse users until they are enabled again.",
+)
 
 
 @oneuser.command("token-create")

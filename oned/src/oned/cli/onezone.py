@@ -18,13 +18,13 @@ from oned.cli.resource import (
     Session,
     connected,
     document_options,
-    new_template,
     print_document,
     print_title,
     read_template,
     template_of,
 )
 from oned.cli.tables import Column, ListOptions, Table, list_options
+from oned.cli.verbs import add_action, add_update
 from oned.config import kinds
 from oned.raft.types import Role
 from oned.template import Template, Vector
@@ -70,65 +70,25 @@ def rename(session: Session, zoneid: str, name: str) -> None:
     )
 
 
-@onezone.command("update")
-@argument("zoneid")
-@argument("file", required=False)
-@click.option("-a", "--append", is_flag=True, help="Add to the template instead of replacing it")
-@connected
-def update(session: Session, zoneid: str, file: str | None, append: bool) -> None:
-    """Update the template of a zone.
-
-    Without a file an editor is opened, or the template is read from a pipe.
-    """
-    number = session.identify(ZONE, zoneid)
-    text = new_template(
-        file, lambda: template_of(session.document("one.zone.info", number)), append=append
-    )
-    session.act(
-        ZONE,
-        number,
-        "modified",
-        lambda zone: session.call("one.zone.update", zone, text, int(append)),
-    )
-
-
-@onezone.command("delete")
-@argument("zoneid_list", metavar="range|zoneid_list")
-@connected
-def delete(session: Session, zoneid_list: str) -> None:
-    """Delete zones."""
-    session.act(
-        ZONE,
-        session.identify_all(ZONE, zoneid_list),
-        "deleted",
-        lambda number: session.call("one.zone.delete", number),
-    )
-
-
-@onezone.command("enable")
-@argument("zoneid_list", metavar="range|zoneid_list")
-@connected
-def enable(session: Session, zoneid_list: str) -> None:
-    """Enable zones: they can be changed again."""
-    session.act(
-        ZONE,
-        session.identify_all(ZONE, zoneid_list),
-        "enable zone",
-        lambda number: session.call("one.zone.enable", number, True),
-    )
-
-
-@onezone.command("disable")
-@argument("zoneid_list", metavar="range|zoneid_list")
-@connected
-def disable(session: Session, zoneid_list: str) -> None:
-    """Disable zones: they can be read, and not changed."""
-    session.act(
-        ZONE,
-        session.identify_all(ZONE, zoneid_list),
-        "disable zone",
-        lambda number: session.call("one.zone.enable", number, False),
-    )
+add_update(onezone, ZONE)
+add_action(onezone, ZONE, "delete", message="deleted", description="Delete zones.")
+add_action(
+    onezone,
+    ZONE,
+    "enable",
+    True,
+    message="enable zone",
+    description="Enable zones: they can be changed again.",
+)
+add_action(
+    onezone,
+    ZONE,
+    "disable",
+    False,
+    method="enable",
+    message="disable zone",
+    description="Disable zones: they can be read, and not changed.",
+)
 
 
 @onezone.command("list")
