@@ -199,7 +199,7 @@ def _certificates_ready(observed: ObservedZone, now: datetime) -> Verdict:
     trouble = certificate_trouble(observed, now)
     if trouble is not None:
         return Verdict("False", *trouble)
-    return Verdict("True", "AllValid", "All certificates are valid for more than a week")
+    return Verdict("True", "AllValid", "No certificate ends soon")
 
 
 def _volumes(zone: OneZone, observed: ObservedZone, diagnosis: Diagnosis) -> Verdict:
